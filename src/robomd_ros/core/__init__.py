@@ -1,0 +1,1 @@
+"""Types, variation catalogue, rollout store, metrics, statistics and errors: numpy and the standard library."""

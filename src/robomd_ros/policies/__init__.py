@@ -1,0 +1,1 @@
+"""The policy under test: one small protocol, one file per adapter."""
