@@ -269,7 +269,7 @@ class Catalogue:
 
 
 def _factor(name: str, entry: Mapping[str, Any]) -> Factor:
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
     return Factor(name, **fields)
 
 
