@@ -1,0 +1,276 @@
+"""robosuite's Lift as a scene that a seed determines: reset, step, look.
+
+The task (fixed; the shipped policy is trained against it): OSC_POSE deltas at 10 Hz, horizon 40, cube within ±6 cm of
+the table's centre at any angle, gripper speed 0.5, robosuite's default joint noise of 0.02 rad. Success = robosuite's
+own check (cube 4 cm above the table) for HOLD_STEPS control steps in a row, so that a lucky bounce does not count.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robomd_ros.core.errors import InvalidArgumentError, NotReadyError
+from robomd_ros.policies.base import Observation
+from sim_bridge import gl
+
+IMAGE_HEIGHT = IMAGE_WIDTH = 96
+"""The one image size of shipped policies and studies [pixel]."""
+RATE = 10.0
+HORIZON = 40
+HOLD_STEPS = 3
+ACTION_DIM = 7
+ROBOTS = ("Panda", "UR5e")
+TASKS = ("lift",)
+PROPRIO = ("eef_pos", "eef_quat", "gripper_qpos")
+"""Default parts of the proprioception vector."""
+
+_PLACEMENT = 0.06  # [m] SCIENCE: with robosuite's 0.03 a blind policy succeeds
+_GRIPPER_SPEED = 0.5
+_BUILD_SEED = 0  # the cube's size is drawn when the model is built: one size for every scene
+
+
+def _fast_grippers() -> dict[str, str]:
+    """Register the default grippers with a higher speed; their names by robot."""
+    from robosuite.models import grippers as library
+
+    names = {}
+    for robot, base in (("Panda", library.PandaGripper), ("UR5e", library.Robotiq85Gripper)):
+        name = f"Fast{base.__name__}"
+        fast = type(name, (base,), {"speed": property(lambda self: _GRIPPER_SPEED)})
+        library.register_gripper(fast)
+        names[robot] = name
+    return names
+
+
+def _build(robot: str, rate: float, horizon: int) -> Any:
+    """robosuite's Lift without its own rendering and observations."""
+    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    import robosuite
+    from robosuite.utils.placement_samplers import UniformRandomSampler
+
+    sampler = UniformRandomSampler(
+        name="ObjectSampler",
+        x_range=[-_PLACEMENT, _PLACEMENT],
+        y_range=[-_PLACEMENT, _PLACEMENT],
+        rotation=None,
+        ensure_object_boundary_in_range=False,
+        reference_pos=np.array((0.0, 0.0, 0.8)),
+        z_offset=0.0,
+    )
+    return robosuite.make(
+        "Lift",
+        robots=robot,
+        gripper_types=_fast_grippers()[robot],
+        placement_initializer=sampler,
+        has_renderer=False,
+        has_offscreen_renderer=False,
+        use_camera_obs=False,
+        use_object_obs=False,
+        control_freq=rate,
+        horizon=horizon,
+        ignore_done=True,
+        hard_reset=False,
+        renderer="mujoco",
+        seed=_BUILD_SEED,
+    )
+
+
+class Scene:
+    """A cube on a table, an arm, a camera. Not thread-safe: one thread makes it and uses it.
+
+    Attributes:
+        task, robot, rate [Hz], horizon [control steps]: as constructed.
+        model, data: MuJoCo's own (mjModel, mjData).
+        joint_names: of the arm, then of the gripper.
+    """
+
+    def __init__(
+        self,
+        task: str = "lift",
+        robot: str = "Panda",
+        image_height: int = IMAGE_HEIGHT,
+        image_width: int = IMAGE_WIDTH,
+        camera: str = "agentview",
+        rate: float = RATE,
+        horizon: int = HORIZON,
+        seed: int = 0,
+        proprio: Sequence[str] = PROPRIO,
+    ) -> None:
+        if task not in TASKS or robot not in ROBOTS:
+            raise InvalidArgumentError(
+                f"task {task!r} with robot {robot!r}: want one of {TASKS} and one of {ROBOTS}."
+            )
+        gl.prepare()
+        from sim_bridge.render import Renderer
+
+        self.task, self.robot, self.rate, self.horizon = task, robot, float(rate), int(horizon)
+        self.image_height, self.image_width = image_height, image_width
+        self.proprio_names = tuple(proprio)
+        self._env = _build(robot, rate, horizon)
+        self._robot = self._env.robots[0]
+        self.model, self.data = self._env.sim.model._model, self._env.sim.data._data
+        self._camera = self._env.sim.model.camera_name2id(camera)
+        self._cube = self._env.cube_body_id
+        self._joints = [*self._robot.robot_joints, *self._robot.gripper_joints["right"]]
+        self._substeps = round(1.0 / rate / self._env.model_timestep)
+        self._renderer: Any = Renderer(self.model, self.data, self._camera)
+        self._held = 0
+        self.reset(seed)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Arm joints, then gripper joints, without robosuite's prefixes."""
+        return tuple(
+            n.removeprefix("robot0_").removeprefix("gripper0_right_") for n in self._joints
+        )
+
+    @property
+    def joint_positions(self) -> NDArray[np.float64]:
+        """(J,) rad; m for prismatic joints."""
+        model = self._env.sim.model
+        return np.array([self.data.qpos[model.get_joint_qpos_addr(n)] for n in self._joints])
+
+    @property
+    def joint_velocities(self) -> NDArray[np.float64]:
+        """(J,) rad/s; m/s for prismatic joints."""
+        model = self._env.sim.model
+        return np.array([self.data.qvel[model.get_joint_qvel_addr(n)] for n in self._joints])
+
+    @property
+    def time(self) -> float:
+        """Simulation time since the last reset [s]."""
+        return float(self.data.time)
+
+    @property
+    def eef_position(self) -> NDArray[np.float64]:
+        """(3,) metres: the point between the fingers in the world frame."""
+        return np.array(self.data.site_xpos[self._robot.eef_site_id["right"]])
+
+    @property
+    def eef_quaternion(self) -> NDArray[np.float64]:
+        """(4,) x y z w of the hand in the world frame, w >= 0."""
+        import mujoco
+
+        wxyz = np.empty(4)
+        mujoco.mju_mat2Quat(wxyz, self.data.site_xmat[self._robot.eef_site_id["right"]])
+        return np.roll(wxyz if wxyz[0] >= 0 else -wxyz, -1)
+
+    @property
+    def cube_position(self) -> NDArray[np.float64]:
+        """(3,) metres, world frame. Ground truth: for experts and tests, never for a policy."""
+        return np.array(self.data.xpos[self._cube])
+
+    @property
+    def cube_yaw(self) -> float:
+        """Angle of the cube about the vertical [rad]. Ground truth, as `cube_position`."""
+        m = self.data.xmat[self._cube]
+        return float(np.arctan2(m[3], m[0]))
+
+    def proprio(self, names: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """The named parts, concatenated, float32.
+
+        Names: eef_pos (3) [m], eef_quat (4) xyzw, gripper_qpos (2 for Panda, 6 for UR5e) [m or rad],
+        joint_pos and joint_vel (arm, 7 or 6) [rad, rad/s].
+        """
+        arm = len(self._robot.robot_joints)
+        parts = {
+            "eef_pos": lambda: self.eef_position,
+            "eef_quat": lambda: self.eef_quaternion,
+            "gripper_qpos": lambda: self.joint_positions[arm:],
+            "joint_pos": lambda: self.joint_positions[:arm],
+            "joint_vel": lambda: self.joint_velocities[:arm],
+        }
+        wanted = self.proprio_names if names is None else names
+        unknown = [n for n in wanted if n not in parts]
+        if unknown:
+            raise InvalidArgumentError(f"proprioception {unknown}: want some of {list(parts)}.")
+        values = [parts[n]() for n in wanted]
+        return np.concatenate(values or [np.zeros(0)]).astype(np.float32)
+
+    def reset(self, seed: int) -> Observation:
+        """Put the scene into the state the seed determines, whatever happened before, and look at it.
+
+        Start pose of the arm and pose of the cube are drawn from `np.random.default_rng(seed)`; everything else
+        (velocities, controls, warm start, controller goals, gripper command) starts as it does in a fresh process.
+        """
+        import mujoco
+
+        rng = np.random.default_rng(seed)
+        self._env.rng = self._env.placement_initializer.rng = rng
+        self._env.reset()
+        # robosuite makes the controllers before the gripper and the cube are placed: bring all of it up to date
+        mujoco.mj_forward(self.model, self.data)
+        controller = self._robot.composite_controller
+        controller.update_state()
+        for part in controller.part_controllers.values():
+            part.update(force=True)
+        controller.reset()
+        self._held = 0
+        return self.observe()
+
+    def step(self, action: NDArray[np.float32]) -> Observation:
+        """Apply one action for one control period.
+
+        Args:
+            action: (7,) dx dy dz droll dpitch dyaw gripper in -1..1 (x 5 cm, x 0.5 rad a step; gripper > 0 closes).
+        """
+        command = np.asarray(action, np.float64)
+        if command.shape != (ACTION_DIM,) or not np.isfinite(command).all():
+            raise InvalidArgumentError(
+                f"action: want {ACTION_DIM} finite numbers, got {command.tolist()!r:.120}."
+            )
+        self._advance(np.clip(command, -1.0, 1.0))
+        return self.observe()
+
+    def _advance(self, command: NDArray[np.float64]) -> None:
+        """robosuite's step() without its observations, which nobody reads here and which cost a third of it."""
+        sim = self._env.sim
+        for i in range(self._substeps):
+            sim.step1()
+            self._env._pre_action(command, policy_step=i == 0)
+            sim.step2()
+        self._held = self._held + 1 if self.lifted else 0
+
+    @property
+    def lifted(self) -> bool:
+        """robosuite's own check at this instant: the cube is 4 cm above the table."""
+        return bool(self._env._check_success())
+
+    def success(self) -> bool:
+        """The cube has been up for HOLD_STEPS control steps in a row."""
+        return self._held >= HOLD_STEPS
+
+    def observe(self) -> Observation:
+        """What a policy sees now."""
+        return Observation(self.render(), self.proprio(), self.time)
+
+    def render(self, height: int | None = None, width: int | None = None) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 RGB, right side up; the scene's own size where none is given."""
+        if self._renderer is None:
+            raise NotReadyError("the scene is closed: make a new one.")
+        return self._renderer.render(height or self.image_height, width or self.image_width)
+
+    def intrinsics(
+        self, height: int | None = None, width: int | None = None
+    ) -> NDArray[np.float64]:
+        """(3, 3) K of a pinhole without distortion, [pixel]; MuJoCo's fovy is the vertical opening angle."""
+        h, w = height or self.image_height, width or self.image_width
+        focal = 0.5 * h / np.tan(np.deg2rad(self.model.cam_fovy[self._camera]) / 2)
+        # pixel centres lie at integer + 0.5 in OpenGL, at integers in sensor_msgs/CameraInfo
+        return np.array([[focal, 0.0, (w - 1) / 2], [0.0, focal, (h - 1) / 2], [0.0, 0.0, 1.0]])
+
+    def camera_pose(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Position (3,) [m] and rotation (3, 3) of the optical frame in the world: x right, y down, z forward."""
+        rotation = self.data.cam_xmat[self._camera].reshape(3, 3) @ np.diag([1.0, -1.0, -1.0])
+        return np.array(self.data.cam_xpos[self._camera]), rotation
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
