@@ -53,6 +53,12 @@ def beta_interval(
     return low, high
 
 
+def probability_above(k: int, n: int, rate: float) -> float:
+    """P(true rate > `rate`) after k events in n trials, uniform prior: the upper tail of Beta(k + 1, n - k + 1)."""
+    _check_counts(k, n, 0.5)
+    return float(special.betaincc(k + 1, n - k + 1, rate))
+
+
 def bootstrap_auc_interval(
     scores: ArrayLike,
     failed: ArrayLike,

@@ -1,0 +1,1 @@
+"""The embedding MDP, the search policies over it, asking, and the session that uses them."""
