@@ -1,0 +1,39 @@
+"""Quality of service by purpose. Both ends of a topic take the profile of the same purpose from here."""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _reliable(depth: int, latched: bool = False) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+CAMERA_WRITER = _reliable(30)
+"""Cameras and joints publish reliably: a reader chooses; large images lose most frames over plain best-effort UDP."""
+
+CAMERA_RELIABLE = _reliable(60)
+"""A reader that must not lose a frame (recording)."""
+
+SENSOR_DATA = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=30,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""A reader that wants fresh data from any camera; matches reliable and best-effort writers."""
+
+LATCHED = _reliable(1, latched=True)
+"""Latest result, catalogue or state: who joins late still gets it."""
+
+EVENTS = _reliable(50)
+"""Labels, outcomes, rollout status: each one counts."""
+
+FRAMES = _reliable(200)
+"""Frames of rollouts on their way to the store."""
+
+STREAM = _reliable(5)
+"""Pictures and scores for people: the newest few are enough."""
