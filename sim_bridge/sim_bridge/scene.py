@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError
 from robomd_ros.policies.base import Observation
 from sim_bridge import gl
+from sim_bridge.appearance import Appearance
 
 IMAGE_HEIGHT = IMAGE_WIDTH = 96
 """The one image size of shipped policies and studies [pixel]."""
@@ -48,7 +49,7 @@ def _fast_grippers() -> dict[str, str]:
 
 
 def _build(robot: str, rate: float, horizon: int) -> Any:
-    """robosuite's Lift without its own rendering and observations."""
+    """Build robosuite's Lift without its own rendering and observations."""
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
     import robosuite
     from robosuite.utils.placement_samplers import UniformRandomSampler
@@ -86,6 +87,7 @@ class Scene:
     Attributes:
         task, robot, rate [Hz], horizon [control steps]: as constructed.
         model, data: MuJoCo's own (mjModel, mjData).
+        appearance: what the camera is shown; outlives resets.
         joint_names: of the arm, then of the gripper.
     """
 
@@ -119,6 +121,7 @@ class Scene:
         self._joints = [*self._robot.robot_joints, *self._robot.gripper_joints["right"]]
         self._substeps = round(1.0 / rate / self._env.model_timestep)
         self._renderer: Any = Renderer(self.model, self.data, self._camera)
+        self.appearance = Appearance(self.model, self.data, self._camera)
         self._held = 0
         self.reset(seed)
 
@@ -228,17 +231,25 @@ class Scene:
         return self.observe()
 
     def _advance(self, command: NDArray[np.float64]) -> None:
-        """robosuite's step() without its observations, which nobody reads here and which cost a third of it."""
+        """Do robosuite's step() without its observations, which nobody reads here and which cost a third of it."""
         sim = self._env.sim
         for i in range(self._substeps):
             sim.step1()
             self._env._pre_action(command, policy_step=i == 0)
             sim.step2()
+        self.refresh()
         self._held = self._held + 1 if self.lifted else 0
+
+    def refresh(self) -> None:
+        """Bring the positions of geoms, sites, lights and cameras up to the joint positions; physics stays as it is."""
+        import mujoco
+
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
 
     @property
     def lifted(self) -> bool:
-        """robosuite's own check at this instant: the cube is 4 cm above the table."""
+        """The check of robosuite itself at this instant: the cube is 4 cm above the table."""
         return bool(self._env._check_success())
 
     def success(self) -> bool:
