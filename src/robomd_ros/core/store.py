@@ -1,0 +1,380 @@
+"""The rollout store: one SQLite file, one writer, any number of readers in other processes.
+
+A rollout with its first frame and labels is one transaction, and so is every later label; when a call returns, it is on
+the disk. Labels are appended: an undo is an entry too, so that the history of every judgement stays readable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from robomd_ros.core.errors import InvalidArgumentError, StorageError, UnknownIdError
+from robomd_ros.core.files import WriterLock
+from robomd_ros.core.frame_codec import decode_frame, encode_frame
+from robomd_ros.core.outcome import Label, Outcome
+from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.store_rows import (
+    Row,
+    label_row,
+    pixels_sha256,
+    read_label,
+    read_record,
+    record_row,
+    undo_row,
+)
+from robomd_ros.core.store_schema import connect, storage_errors, transaction
+
+MAX_PAGE = 500
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One line of a rollout's history.
+
+    Attributes:
+        label: what was said; None in an undo entry.
+        undone: this label was taken back later.
+        labeler, stamp: who wrote the entry and when [s since the epoch].
+    """
+
+    label: Label | None
+    undone: bool
+    labeler: str
+    stamp: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rollouts by what they came to. Negative controls are counted apart whatever their outcome."""
+
+    successes: int = 0
+    failures: int = 0
+    unlabeled: int = 0
+    not_evidence: int = 0
+    controls: int = 0
+
+    @property
+    def evidence(self) -> int:
+        """Rollouts that say something about the policy."""
+        return self.successes + self.failures
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.evidence + self.unlabeled + self.not_evidence + self.controls
+
+
+class RolloutStore:
+    """The rows of one study. Use it as a context manager, or call `close`.
+
+    Safe to call from several threads. A second writer gets BusyError; readers never wait for the writer.
+
+    Args:
+        path: of `rollouts.sqlite`; made when missing.
+        read_only: opens for reading beside a writer in another process; NotReadyError when there is no store yet.
+    """
+
+    def __init__(self, path: str | Path, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self.read_only = read_only
+        self._lock = threading.RLock()
+        self._writer = None if read_only else WriterLock(self.path)
+        try:
+            self._db = connect(self.path, read_only)
+            self._db.row_factory = _as_dict
+        except BaseException:
+            if self._writer is not None:
+                self._writer.release()
+            raise
+
+    def add(self, record: RolloutRecord) -> RolloutRecord:
+        """Store a rollout with its labels and first frame. The same record again changes nothing.
+
+        Raises:
+            InvalidArgumentError: another rollout has this id, or a field is out of range.
+            StorageError: the disk is full, or the file damaged; nothing of the rollout was stored.
+        """
+        row = record_row(record)
+        labels = [label_row(label) for label in record.labels]
+        frame = None if record.first_frame is None else encode_frame(record.first_frame)
+        with self._writing(), transaction(self._db):
+            known = self._find(record.id)
+            if known is not None:
+                self._check_same(record, row, known["digest"])
+            else:
+                self._insert("rollouts", row)
+                if frame is not None and record.first_frame is not None:
+                    pixels = pixels_sha256(record.first_frame)
+                    self._insert(
+                        "frames",
+                        {
+                            "rollout_id": record.id,
+                            "codec": frame[0],
+                            "pixels_sha256": pixels,
+                            "data": frame[1],
+                        },
+                    )
+                for label in labels:
+                    self._insert("labels", label | {"rollout_id": record.id})
+        return self.get(record.id)
+
+    def label(self, rollout_id: str, label: Label) -> RolloutRecord:
+        """Append a label; it is in force from now on. `label.stamp` is the caller's clock."""
+        row = label_row(label)
+        with self._writing(), transaction(self._db):
+            self._require(rollout_id)
+            self._insert("labels", row | {"rollout_id": rollout_id})
+        return self.get(rollout_id)
+
+    def undo(self, rollout_id: str, labeler: str = "", stamp: float = 0.0) -> RolloutRecord:
+        """Take the label in force back; the one before it is in force again, the history keeps both entries.
+
+        Raises:
+            InvalidArgumentError: the rollout has no label.
+        """
+        entry = undo_row(labeler, stamp)
+        with self._writing(), transaction(self._db):
+            self._require(rollout_id)
+            newest = self._db.execute(
+                "SELECT max(seq) AS seq FROM standing WHERE rollout_id = ?", (rollout_id,)
+            ).fetchone()["seq"]
+            if newest is None:
+                raise InvalidArgumentError(f"rollout {rollout_id} has no label to take back.")
+            self._insert("labels", entry | {"rollout_id": rollout_id, "undoes": newest})
+        return self.get(rollout_id)
+
+    def forget_recording(self, rollout_id: str) -> None:
+        """Note that the rollout's recording is gone; the row and its labels stay."""
+        with self._writing(), transaction(self._db):
+            self._require(rollout_id)
+            self._db.execute("UPDATE rollouts SET recording = '' WHERE id = ?", (rollout_id,))
+
+    def get(self, rollout_id: str, with_frame: bool = True) -> RolloutRecord:
+        """One rollout. Raises UnknownIdError."""
+        found = self._select("WHERE id = ?", (rollout_id,), with_frame)
+        if not found:
+            raise UnknownIdError(f"no rollout {rollout_id[:80]!r} in {self.path}.")
+        return found[0]
+
+    def holds(self, rollout_id: str) -> bool:
+        """Whether there is a rollout of this id."""
+        with self._reading():
+            return self._find(rollout_id) is not None
+
+    def history(self, rollout_id: str) -> list[HistoryEntry]:
+        """Everything that was ever said about a rollout, oldest first, undone labels and undos included."""
+        with self._reading():
+            self._require(rollout_id)
+            rows = self._db.execute(
+                "SELECT * FROM labels WHERE rollout_id = ? ORDER BY seq", (rollout_id,)
+            ).fetchall()
+        undone = {row["undoes"] for row in rows}
+        return [
+            HistoryEntry(
+                read_label(row) if row["undoes"] is None else None,
+                row["seq"] in undone,
+                row["labeler"],
+                row["stamp"],
+            )
+            for row in rows
+        ]
+
+    def records(
+        self,
+        evidence_only: bool = False,
+        with_frames: bool = True,
+        perturbation_id: str = "",
+        policy_id: str = "",
+    ) -> list[RolloutRecord]:
+        """All rollouts that match, in the order of arrival; "" matches all."""
+        clauses, values = _matching(perturbation_id, policy_id, None)
+        if evidence_only:
+            clauses.append("outcome IN (1, 2) AND control = 0")
+        return self._select(_where(clauses) + " ORDER BY seq", values, with_frames)
+
+    def page(
+        self,
+        offset: int = 0,
+        limit: int = 50,
+        perturbation_id: str = "",
+        outcome: Outcome | None = None,
+        with_frames: bool = False,
+    ) -> tuple[int, list[RolloutRecord]]:
+        """How many rollouts match, and `limit` of them from `offset`, newest first."""
+        if offset < 0 or not 1 <= limit <= MAX_PAGE:
+            raise InvalidArgumentError(
+                f"page of {limit} from {offset}: want 1 to {MAX_PAGE} rollouts from 0 or later."
+            )
+        clauses, values = _matching(perturbation_id, "", outcome)
+        where = _where(clauses)
+        with self._reading():
+            total = self._db.execute(f"SELECT count(*) AS n FROM judged {where}", values).fetchone()
+            tail = f"{where} ORDER BY seq DESC LIMIT {int(limit)} OFFSET {int(offset)}"
+            return total["n"], self._select(tail, values, with_frames)
+
+    def counts(self) -> dict[str, Counts]:
+        """Rollouts of each perturbation id, in the order of their first appearance."""
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT perturbation_id AS id, control, outcome, count(*) AS n, min(seq) AS first "
+                "FROM judged GROUP BY perturbation_id, control, outcome ORDER BY first"
+            ).fetchall()
+        found: dict[str, Counts] = {}
+        for row in rows:
+            kind = "controls" if row["control"] else _kind(row["outcome"])
+            so_far = found.get(row["id"], Counts())
+            found[row["id"]] = replace(so_far, **{kind: getattr(so_far, kind) + row["n"]})
+        return found
+
+    def summary(self) -> Counts:
+        """The whole store in five numbers."""
+        counts = self.counts().values()
+        names = Counts.__dataclass_fields__
+        return Counts(**{name: sum(getattr(c, name) for c in counts) for name in names})
+
+    def revision(self) -> tuple[int, int]:
+        """Rollouts and label entries so far; it grows with every write, so a reader can poll it."""
+        with self._reading():
+            row = self._db.execute(
+                "SELECT (SELECT count(*) FROM rollouts) AS r, (SELECT count(*) FROM labels) AS l"
+            ).fetchone()
+            return row["r"], row["l"]
+
+    def data_hash(self) -> str:
+        """SHA-256 of the evidence: perturbations, first frames, outcomes and policy, whatever the order and the ids."""
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT task, robot, policy_id, variations, outcome, coalesce(pixels_sha256, '') AS px "
+                "FROM judged LEFT JOIN frames ON rollout_id = id WHERE outcome IN (1, 2) AND control = 0"
+            ).fetchall()
+        lines = sorted("\x1f".join(map(str, row.values())) for row in rows)
+        return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()
+
+    def compact(self) -> None:
+        """Shrink to one file without a write-ahead log, to be copied or shipped; call it last before `close`."""
+        with self._writing():
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA journal_mode=DELETE")
+
+    def close(self) -> None:
+        """Close the file; the lock of a writer is free afterwards."""
+        with self._lock:
+            self._db.close()
+            if self._writer is not None:
+                self._writer.release()
+
+    def __enter__(self) -> RolloutStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _select(self, tail: str, values: tuple[Any, ...], with_frames: bool) -> list[RolloutRecord]:
+        with self._reading():
+            rows = self._db.execute(f"SELECT * FROM judged {tail}", values).fetchall()
+            ids = [row["id"] for row in rows]
+            labels = self._labels(ids)
+            frames = self._frames(ids) if with_frames else {}
+        return [
+            read_record(
+                row,
+                tuple(labels.get(row["id"], ())),
+                decode_frame(frames[row["id"]]) if row["id"] in frames else None,
+            )
+            for row in rows
+        ]
+
+    def _labels(self, ids: list[str]) -> dict[str, list[Label]]:
+        found: dict[str, list[Label]] = {}
+        for row in self._of("standing", ids, "ORDER BY seq"):
+            found.setdefault(row["rollout_id"], []).append(read_label(row))
+        return found
+
+    def _frames(self, ids: list[str]) -> dict[str, bytes]:
+        return {row["rollout_id"]: row["data"] for row in self._of("frames", ids)}
+
+    def _of(self, table: str, ids: list[str], tail: str = "") -> Iterable[Row]:
+        for at in range(0, len(ids), MAX_PAGE):
+            some = ids[at : at + MAX_PAGE]
+            marks = ",".join("?" * len(some))
+            yield from self._db.execute(
+                f"SELECT * FROM {table} WHERE rollout_id IN ({marks}) {tail}", some
+            ).fetchall()
+
+    def _insert(self, table: str, row: Row) -> None:
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        self._db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+
+    def _find(self, rollout_id: str) -> Row | None:
+        found: Row | None = self._db.execute(
+            "SELECT digest FROM rollouts WHERE id = ?", (rollout_id,)
+        ).fetchone()
+        return found
+
+    def _require(self, rollout_id: str) -> None:
+        if self._find(rollout_id) is None:
+            raise UnknownIdError(f"no rollout {rollout_id[:80]!r} in {self.path}.")
+
+    def _check_same(self, record: RolloutRecord, row: Row, digest: str) -> None:
+        entries = self.history(record.id)
+        given = [e.label for e in entries if e.label is not None][: len(record.labels)]
+        standing = [e.label for e in entries if e.label is not None and not e.undone]
+        if digest != row["digest"]:
+            raise InvalidArgumentError(
+                f"rollout {record.id} is stored already with other content: give the new one a new id."
+            )
+        if list(record.labels) not in (given, standing):
+            raise InvalidArgumentError(
+                f"rollout {record.id} is stored already with other labels: use label() or undo()."
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock, storage_errors(self.path):
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self.read_only:
+            raise StorageError(f"{self.path} was opened read-only: open it as the writer.")
+        with self._lock, storage_errors(self.path):
+            yield
+
+
+def _as_dict(cursor: Any, row: tuple[Any, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _matching(
+    perturbation_id: str, policy_id: str, outcome: Outcome | None
+) -> tuple[list[str], tuple[Any, ...]]:
+    wanted = {"perturbation_id": perturbation_id, "policy_id": policy_id, "outcome": outcome}
+    given = {k: v for k, v in wanted.items() if v is not None and v != ""}
+    values = tuple(int(v) if isinstance(v, Outcome) else v for v in given.values())
+    return [f"{name} = ?" for name in given], values
+
+
+def _where(clauses: list[str]) -> str:
+    return f"WHERE {' AND '.join(clauses)}" if clauses else ""
+
+
+def _kind(outcome: int) -> str:
+    known = {
+        Outcome.SUCCESS: "successes",
+        Outcome.FAILURE: "failures",
+        Outcome.UNKNOWN: "unlabeled",
+    }
+    return known.get(Outcome(outcome), "not_evidence")
