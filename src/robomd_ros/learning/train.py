@@ -1,0 +1,92 @@
+"""Learn an embedding from labelled rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from robomd_ros.core.errors import NotReadyError
+from robomd_ros.core.variations import Catalogue
+from robomd_ros.learning.compact import CompactModel, nominal_vector
+from robomd_ros.learning.compact_training import train_compact
+from robomd_ros.learning.config import EmbeddingConfig
+from robomd_ros.learning.embedding import Embedding, Facts
+from robomd_ros.learning.inputs import Renders, TrainingSet
+from robomd_ros.learning.progress import Progress
+
+
+def train_embedding(
+    data: TrainingSet,
+    config: EmbeddingConfig,
+    *,
+    seed: int,
+    catalogue: Catalogue,
+    renders: Renders | None = None,
+    heldout_ids: Set[str] = frozenset(),
+    progress: Callable[[str, float, float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Embedding:
+    """Train; the same seed, data and threads give the same embedding on a CPU.
+
+    Args:
+        data: labelled rollouts.
+        config: profile and settings.
+        seed: of initial weights, order and dropout.
+        catalogue: whose factor vector `data` holds.
+        renders: outcome-free frames of perturbed scenes, as extra training data.
+        heldout_ids: rollouts of `data` that are kept apart: never learnt from, used to measure.
+        progress: called with phase ("data", "pretrain", "train", "metrics"), fraction 0..1, loss (NaN = none).
+        cancelled: asked between steps.
+
+    Raises:
+        NotReadyError: too few successes or failures, or the loss became NaN. Nothing old is touched.
+        CancelledByUserError: `cancelled` said so.
+    """
+    held = np.array([i in heldout_ids for i in data.ids], np.bool_)
+    kept = data[~held]
+    _check_enough(kept, config)
+    told = Progress(progress, cancelled)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CompactModel(config, nominal_vector(catalogue))
+        train_compact(model, kept, catalogue, renders, seed, told)
+    facts = Facts(
+        seed=seed,
+        data_hash=kept.hash,
+        training_ids=kept.ids,
+        heldout_ids=data[held].ids,
+        factors=tuple((f.name, f.dim) for f in catalogue.numeric_factors),
+        versions=_versions(),
+    )
+    told("metrics", 0.0)
+    return Embedding(model, config, facts=facts)
+
+
+def _check_enough(data: TrainingSet, config: EmbeddingConfig) -> None:
+    failures = int(data.failed.sum())
+    successes = len(data) - failures
+    if min(failures, successes) < config.min_per_class:
+        raise NotReadyError(
+            f"{successes} successes and {failures} failures to learn from; want at least "
+            f"{config.min_per_class} of each: run more rollouts, under harsher or milder variations."
+        )
+
+
+def _versions() -> dict[str, str]:
+    out = {}
+    for name in (
+        "robomd_ros",
+        "torch",
+        "torchvision",
+        "open_clip_torch",
+        "sentence_transformers",
+        "numpy",
+    ):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
