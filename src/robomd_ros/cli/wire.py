@@ -1,0 +1,121 @@
+"""A short-lived ROS node for one command: calls with deadlines that say which node is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+from robomd_ros.adapters import calls, names
+from robomd_ros.adapters.runner import isolate
+from robomd_ros.core.errors import UnavailableError
+
+SERVED_BY = {
+    names.QUERY_FAILURE_LIKELIHOOD: "search_service",
+    names.SUGGEST_NEXT: "search_service",
+    names.TRAIN_SEARCH: "search_service",
+    names.EMBED: "embedding_service",
+    names.TRAIN_EMBEDDING: "embedding_service",
+    names.LABEL_OUTCOME: "outcome_labeler",
+    names.LIST_ROLLOUTS: "outcome_labeler",
+    names.APPLY_PERTURBATION: "perturbation_tagger",
+    names.DIAGNOSE: "diagnosis",
+}
+
+
+class Wire:
+    """A node that a thread of its own spins, inside a `with`.
+
+    Args:
+        namespace: of the cell; "" = none.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
+        isolate()
+        self._context = Context()
+        self._namespace = namespace
+
+    def __enter__(self) -> Wire:
+        rclpy.init(context=self._context, args=[])
+        self.node = rclpy.create_node(
+            f"robomd_cli_{os.getpid()}", context=self._context, namespace=self._namespace or None
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, name="robomd-cli", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown(timeout_sec=2.0)
+        self._thread.join(timeout=2.0)
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def call(self, kind: Any, name: str, request: Any, timeout: float = 10.0) -> Any:
+        """The response of a service, its own error raised.
+
+        Raises:
+            UnavailableError: nobody serves it; the sentence names the node to start.
+            DeadlineError: no answer within `timeout` seconds.
+        """
+        client = self.node.create_client(kind, name)
+        try:
+            return self._explain(name, lambda: calls.call_service(client, request, timeout))
+        finally:
+            self.node.destroy_client(client)
+
+    def act(
+        self,
+        kind: Any,
+        name: str,
+        goal: Any,
+        timeout: float,
+        on_feedback: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """The result of an action; Ctrl-C and the deadline cancel the goal.
+
+        Raises:
+            CancelledByUserError: Ctrl-C.
+        """
+        client = ActionClient(self.node, kind, name, callback_group=ReentrantCallbackGroup())
+        stop = threading.Event()
+        before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+        try:
+            return self._explain(
+                name, lambda: calls.call_action(client, goal, timeout, on_feedback, stop.is_set)
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+            client.destroy()
+
+    @staticmethod
+    def _explain(name: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except UnavailableError as error:
+            owner = SERVED_BY.get(name)
+            if owner is None or owner in str(error):
+                raise
+            raise UnavailableError(
+                f"{error} It is served by {owner}: is `robomd up` running, with the same ROS_DOMAIN_ID?"
+            ) from error

@@ -1,0 +1,44 @@
+"""What every test stands on: a headless, offline environment, a ROS domain of its own, and the slow ones on demand."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def ros_domain() -> int:
+    """A ROS domain for this test process: different for each worker, and most likely for each run on this machine."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return 1 + (zlib.crc32(run.encode()) + worker) % 100
+
+
+# Before anything imports rclpy, mujoco or torch: they read these once.
+os.environ["ROS_DOMAIN_ID"] = str(ros_domain())
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folder says what a test needs: test/ros, test/sim and test/launch get the mark of their name."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "test").parts[0]
+        if folder in ("ros", "sim", "launch"):
+            item.add_marker(getattr(pytest.mark, folder))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Folder of the repository."""
+    return ROOT
