@@ -147,7 +147,7 @@ class Scene:
     @property
     def time(self) -> float:
         """Simulation time since the last reset [s]."""
-        return float(self.data.time)
+        return round(float(self.data.time), 6)  # whole microseconds: MuJoCo adds up 2 ms steps
 
     @property
     def eef_position(self) -> NDArray[np.float64]:
@@ -196,7 +196,12 @@ class Scene:
         return np.concatenate(values or [np.zeros(0)]).astype(np.float32)
 
     def reset(self, seed: int) -> Observation:
-        """Put the scene into the state the seed determines, whatever happened before, and look at it.
+        """Put the scene into the state the seed determines and look at it; see `place`."""
+        self.place(seed)
+        return self.observe()
+
+    def place(self, seed: int) -> None:
+        """Put the scene into the state the seed determines, whatever happened before.
 
         Start pose of the arm and pose of the cube are drawn from `np.random.default_rng(seed)`; everything else
         (velocities, controls, warm start, controller goals, gripper command) starts as it does in a fresh process.
@@ -214,7 +219,6 @@ class Scene:
             part.update(force=True)
         controller.reset()
         self._held = 0
-        return self.observe()
 
     def step(self, action: NDArray[np.float32]) -> Observation:
         """Apply one action for one control period.
