@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from robomd_msgs.msg import (
     FailureLikelihood,
     LabeledRollout,
+    RolloutStatus,
 )
 from robomd_msgs.msg import Outcome as OutcomeMsg
 from robomd_msgs.msg import Perturbation as PerturbationMsg
@@ -36,7 +37,7 @@ from robomd_ros.core.answers import (
     RiskMap,
 )
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, TooLargeError
-from robomd_ros.core.outcome import Label, Outcome
+from robomd_ros.core.outcome import Control, Label, Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import MAX_VARIATIONS, Catalogue, Perturbation, Variation
 
@@ -135,6 +136,37 @@ def record_to_msg(record: RolloutRecord) -> LabeledRollout:
     msg.frames_expected = int(record.frames_expected)
     msg.duration = float(record.duration)
     return msg
+
+
+def record_from_status(msg: RolloutStatus, started: float) -> RolloutRecord:
+    """What a FINISHED status says about a rollout, without its frames.
+
+    Args:
+        msg: the status.
+        started: wall clock, seconds since the epoch.
+    """
+    facts = {
+        "speed_scaling": f"{msg.speed_scaling:.4g}",
+        "perturbation_verified": str(msg.perturbation.verified).lower(),
+        "image_change": f"{msg.perturbation.image_change:.4g}",
+        "frame_clock_end": f"{stamps.to_seconds(msg.header.stamp):.9f}",
+    }
+    known = msg.outcome.value != Outcome.UNKNOWN
+    return RolloutRecord(
+        id=msg.rollout_id,
+        perturbation=perturbation_from_msg(msg.perturbation),
+        task=msg.task,
+        robot=msg.robot,
+        policy_id=msg.policy_id,
+        purpose=msg.purpose or "manual",
+        control=Control(msg.control),
+        seed=msg.seed,
+        started=started,
+        duration=msg.duration,
+        steps=msg.steps,
+        labels=(label_from_msg(msg.outcome),) if known else (),
+        facts=facts,
+    )
 
 
 # -- questions and answers ----------------------------------------------------------------------------------------

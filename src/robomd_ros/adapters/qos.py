@@ -32,8 +32,11 @@ LATCHED = _reliable(1, latched=True)
 EVENTS = _reliable(50)
 """Labels, outcomes, rollout status: each one counts."""
 
-FRAMES = _reliable(200)
-"""Frames of rollouts on their way to the store."""
+FRAMES = _reliable(200, latched=True)
+"""Frames of rollouts on their way to the store; latched with history for the same reason as ROLLOUT_STATUS."""
 
 STREAM = _reliable(5)
 """Pictures and scores for people: the newest few are enough."""
+
+ROLLOUT_STATUS = _reliable(50, latched=True)
+"""Starts and ends of rollouts. Latched with history: an outcome_labeler that was killed and came back catches up."""

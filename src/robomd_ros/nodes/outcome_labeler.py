@@ -1,0 +1,337 @@
+"""outcome_labeler: puts rollouts together, stores them, labels them. The only writer of the store."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, JointState
+
+from robomd_msgs.msg import LabeledRollout, RolloutFrame, RolloutStatus, RolloutSummary
+from robomd_msgs.srv import LabelOutcome, ListRollouts
+from robomd_ros.adapters import names, qos, stamps
+from robomd_ros.adapters.base import ERROR, WARN, Health, RobomdNode
+from robomd_ros.adapters.conversions import (
+    MAX_NAME,
+    label_from_msg,
+    record_from_status,
+    record_to_msg,
+)
+from robomd_ros.adapters.images import image_from_msg, image_to_png
+from robomd_ros.adapters.parameters import declare, parameter
+from robomd_ros.adapters.runner import run
+from robomd_ros.core.assembly import JointBuffer, JointSample, RolloutAssembly
+from robomd_ros.core.errors import (
+    InvalidArgumentError,
+    NotReadyError,
+    TooLargeError,
+    UnknownIdError,
+)
+from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.store import MAX_PAGE
+from robomd_ros.recording.keeper import StudyKeeper
+
+MAX_THUMBNAILS = 50
+"""Longest page with thumbnails."""
+ALL_OUTCOMES = 255
+_LATEST = 10
+_OPEN_ROLLOUTS = 4
+
+
+@dataclass(frozen=True)
+class OutcomeLabelerConfig:
+    """Parameters of outcome_labeler."""
+
+    study: str = parameter("studies/live", "folder of the study; made when it is not there")
+    keep_recordings: bool = parameter(True, "write one MCAP file a rollout")
+    frame_wait: float = parameter(
+        3.0, "after FINISHED, missing frames are waited for this long", low=0.0, high=60.0, unit="s"
+    )
+    joint_wait: float = parameter(
+        0.3, "after the last frame, joint states are waited for", low=0.0, high=10.0, unit="s"
+    )
+    retry: float = parameter(
+        2.0, "pause between tries while the disk is full", low=0.1, high=600.0, unit="s"
+    )
+    max_frame_bytes: int = parameter(
+        1 << 30, "memory for the frames of one rollout", low=1 << 20, high=1 << 36, unit="bytes"
+    )
+    label_wait: float = parameter(
+        5.0, "a label waits this long for its rollout to be stored", low=0.1, high=60.0, unit="s"
+    )
+
+
+@dataclass
+class _Rollout:
+    """One rollout on its way to the store."""
+
+    assembly: RolloutAssembly = field(default_factory=RolloutAssembly)
+    started: float = 0.0
+    finished: RolloutStatus | None = None
+    finished_at: float = 0.0
+    frames_at: float = 0.0
+
+
+class OutcomeLabelerNode(RobomdNode):
+    """Stores each finished rollout with its frames, joint states and labels.
+
+    Subscribes: robomd/rollout_status, robomd/frames, joint_states.
+    Publishes: robomd/rollouts (latched, at 1 Hz), robomd/labeled_rollout.
+    Serves: robomd/label_outcome, robomd/list_rollouts.
+    Parameters: OutcomeLabelerConfig.
+
+    What the cell itself can tell (the simulator's success checker, labeler "sim") becomes the first label; otherwise the
+    rollout stays unlabelled until robomd/label_outcome is called. While the disk is full, rollouts wait in memory.
+    """
+
+    threads = 4
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("outcome_labeler", **kwargs)
+        self._config = declare(self, OutcomeLabelerConfig)
+        self._keeper = StudyKeeper(Path(self._config.study), self._config.keep_recordings)
+        self._lock = threading.Lock()
+        self._rollouts: OrderedDict[str, _Rollout] = OrderedDict()
+        self._joints = JointBuffer(100_000)
+        self._frames_lost = 0
+        self._stored = 0
+        self._flushed_at = 0.0
+        self._disk = self.worker("store")
+        self._labeled = self.create_publisher(LabeledRollout, names.LABELED_ROLLOUT, qos.EVENTS)
+        self._summary = self.create_publisher(RolloutSummary, names.ROLLOUTS, qos.LATCHED)
+        self.listen(RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS)
+        self.listen(RolloutFrame, names.FRAMES, self._on_frame, qos.FRAMES)
+        self.listen(JointState, names.JOINT_STATES, self._on_joints, qos.SENSOR_DATA)
+        self.serve(LabelOutcome, names.LABEL_OUTCOME, self._label, self.reentrant)
+        self.serve(ListRollouts, names.LIST_ROLLOUTS, self._list, self.reentrant)
+        self.every(0.05, self._settle)
+        self.every(1.0, self._publish_summary)
+        if self._keeper.open():
+            for finding in self._keeper.findings:
+                self.get_logger().warning(str(finding))
+
+    # -- what arrives ---------------------------------------------------------------------------------------------
+
+    def _on_status(self, msg: RolloutStatus) -> None:
+        if self._keeper.holds(msg.rollout_id):  # told again, after this node was started again
+            return
+        with self._lock:
+            rollout = self._rollout(msg.rollout_id)
+            if msg.state == RolloutStatus.STARTED:
+                rollout.assembly.start = stamps.to_ns(msg.header.stamp)
+                rollout.started = time.time()
+            elif msg.state == RolloutStatus.FINISHED and rollout.finished is None:
+                rollout.assembly.end = stamps.to_ns(msg.header.stamp)
+                rollout.assembly.frames_expected = msg.frames
+                rollout.finished, rollout.finished_at = msg, time.monotonic()
+
+    def _on_frame(self, msg: RolloutFrame) -> None:
+        if self._keeper.holds(msg.rollout_id):
+            return
+        rgb = image_from_msg(msg.image)
+        stamp = stamps.to_ns(msg.header.stamp)
+        with self._lock:
+            rollout = self._rollout(msg.rollout_id)
+            if msg.before_motion:
+                rollout.assembly.start = stamp
+            rollout.assembly.add_frame(stamp, rgb, self._config.max_frame_bytes)
+            rollout.frames_at = time.monotonic()
+
+    def _on_joints(self, msg: JointState) -> None:
+        size = len(msg.name)
+        if not size or len(msg.position) != size:
+            return
+        velocity = msg.velocity if len(msg.velocity) == size else np.zeros(size)
+        sample = JointSample(
+            stamps.to_ns(msg.header.stamp),
+            tuple(msg.name),
+            np.array(msg.position),
+            np.array(velocity),
+        )
+        with self._lock:
+            self._joints.add(sample)
+
+    def _rollout(self, rollout_id: str) -> _Rollout:
+        """The rollout of this id, made when new. Unfinished ones that are long past are given up."""
+        if rollout_id not in self._rollouts:
+            self._rollouts[rollout_id] = _Rollout()
+            unfinished = [i for i, r in self._rollouts.items() if r.finished is None]
+            for old in unfinished[:-_OPEN_ROLLOUTS]:
+                del self._rollouts[old]
+        return self._rollouts[rollout_id]
+
+    # -- to the disk ----------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Hand the rollouts that are complete, or have waited long enough, to the disk."""
+        now = time.monotonic()
+        with self._lock:
+            ready = [i for i, r in self._rollouts.items() if self._is_ready(r, now)]
+            for rollout_id in ready:
+                self.guard(self._finish, self._rollouts[rollout_id])
+                del self._rollouts[rollout_id]
+        waited = now - self._flushed_at >= self._config.retry
+        if self._keeper.waiting and not self._disk.jobs and (ready or waited):
+            self._flushed_at = now
+            self._disk.submit(self._flush)
+
+    def _is_ready(self, rollout: _Rollout, now: float) -> bool:
+        if rollout.finished is None:
+            return False
+        if not rollout.assembly.complete:
+            return now - rollout.finished_at >= self._config.frame_wait
+        joints_done = self._joints.newest >= rollout.assembly.end or not self._joints.newest
+        since = max(rollout.finished_at, rollout.frames_at)
+        return joints_done or now - since >= self._config.joint_wait
+
+    def _finish(self, rollout: _Rollout) -> None:
+        status, assembly = rollout.finished, rollout.assembly
+        if status is None:
+            return
+        record = record_from_status(status, rollout.started or time.time() - status.duration)
+        joints = self._joints.between(assembly.start, assembly.end)
+        record, trace = assembly.build(record, joints)
+        self._keeper.add(record, trace)
+        lost = record.frames_expected - record.frames
+        if lost > 0:
+            self._frames_lost += lost
+            self.get_logger().warning(
+                f"rollout {record.id}: {record.frames} of {record.frames_expected} frames arrived"
+            )
+
+    def _flush(self) -> None:
+        stored, refused = self._keeper.flush()
+        for error in refused:
+            self.note_error("store", error)
+        for record in stored:
+            self._stored += 1
+            self._labeled.publish(record_to_msg(record))
+            name = record.outcome.name
+            self.get_logger().info(f"stored {record.id}: {record.perturbation.id} {name}")
+        if self._keeper.trouble:
+            self.get_logger().error(self._keeper.trouble, throttle_duration_sec=10.0)
+        if stored:
+            self._publish_summary()
+
+    # -- services -------------------------------------------------------------------------------------------------
+
+    def _label(self, request: Any, response: Any) -> None:
+        label = None if request.undo else label_from_msg(request.outcome)
+        if len(request.rollout_id) > MAX_NAME or len(request.outcome.labeler) > MAX_NAME:
+            raise TooLargeError(f"rollout_id or labeler of more than {MAX_NAME} characters.")
+        rollout_id = self._resolve(request.rollout_id)
+        self._keeper.wait_stored(rollout_id, self._config.label_wait)
+        store = self._store_for(rollout_id)
+        if label is None:
+            record = store.undo(rollout_id, request.outcome.labeler, time.time())
+        else:
+            record = store.label(rollout_id, label)
+        response.rollout = record_to_msg(record)
+        self._labeled.publish(response.rollout)
+        self._publish_summary()
+
+    def _resolve(self, rollout_id: str) -> str:
+        """The id meant: the newest rollout for ""; one that has just finished is waited for."""
+        with self._lock:
+            finishing = [i for i, r in self._rollouts.items() if r.finished is not None]
+        wanted = rollout_id or (finishing[-1] if finishing else "") or self._keeper.newest()
+        deadline = time.monotonic() + self._config.frame_wait + self._config.joint_wait + 1.0
+        while wanted in finishing and wanted in self._rollouts and time.monotonic() < deadline:
+            if self.closing.wait(0.02):
+                break
+        if not wanted:
+            raise UnknownIdError("no rollout is stored yet: run one first.")
+        return wanted
+
+    def _store_for(self, rollout_id: str) -> Any:
+        try:
+            return self._keeper.store()
+        except NotReadyError:
+            raise UnknownIdError(f"no rollout {rollout_id!r}: none is stored yet.") from None
+
+    def _list(self, request: Any, response: Any) -> None:
+        limit = request.limit or 50
+        largest = MAX_THUMBNAILS if request.with_thumbnails else MAX_PAGE
+        if limit > largest:
+            kind = " with thumbnails" if request.with_thumbnails else ""
+            raise TooLargeError(f"limit {limit}: at most {largest} rollouts a page{kind}.")
+        if request.outcome != ALL_OUTCOMES and request.outcome not in list(Outcome):
+            raise InvalidArgumentError(
+                f"outcome {request.outcome}: want an Outcome constant, or {ALL_OUTCOMES} for all."
+            )
+        outcome = None if request.outcome == ALL_OUTCOMES else Outcome(request.outcome)
+        if not self._keeper.open() and not self._keeper.trouble:
+            return  # no study yet: an empty page is the answer
+        response.total, rows = self._keeper.store().page(
+            request.offset, limit, request.perturbation_id, outcome, request.with_thumbnails
+        )
+        response.rollouts = [record_to_msg(row) for row in rows]
+        if request.with_thumbnails:
+            response.thumbnails = [_thumbnail(row) for row in rows]
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def _publish_summary(self) -> None:
+        msg = RolloutSummary(study=self._config.study)
+        msg.header.stamp = stamps.wall()
+        if self._keeper.open():
+            store = self._keeper.store()
+            counts = store.summary()
+            msg.total, msg.unlabeled = counts.total, counts.unlabeled
+            msg.successes, msg.failures = counts.successes, counts.failures
+            msg.not_evidence = counts.not_evidence + counts.controls
+            msg.latest = [record_to_msg(row) for row in store.page(limit=_LATEST)[1]]
+            msg.quarantined = self._quarantined()
+        self._summary.publish(msg)
+
+    def _quarantined(self) -> int:
+        folder = self._keeper.study.quarantine if self._keeper.study else None
+        if folder is None or not folder.is_dir():
+            return 0
+        return sum(not path.name.endswith(".reason.txt") for path in folder.iterdir())
+
+    def health(self) -> Health:
+        """ERROR while the disk takes nothing, WARN when frames were lost."""
+        out = Health(
+            values={
+                "study": self._config.study,
+                "stored": self._stored,
+                "waiting_for_disk": self._keeper.waiting,
+                "collecting": len(self._rollouts),
+                "frames_lost": self._frames_lost,
+            }
+        )
+        if self._keeper.trouble:
+            out.level, out.message = ERROR, self._keeper.trouble
+        elif self._frames_lost:
+            out.level = WARN
+            out.message = f"{self._frames_lost} camera frames did not arrive"
+        return out
+
+    def destroy_node(self) -> None:
+        """Bring what waits to the disk if it will go, and close the store."""
+        super().destroy_node()
+        self._keeper.flush()
+        self._keeper.close()
+
+
+def _thumbnail(record: RolloutRecord) -> CompressedImage:
+    if record.first_frame is None:
+        return CompressedImage()
+    return image_to_png(record.first_frame, stamps.from_seconds(record.started))
+
+
+def main() -> int:
+    """Run the node."""
+    return run(OutcomeLabelerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
