@@ -76,7 +76,7 @@ def ece_floor(
     if not len(probability):
         return float("nan"), float("nan")
     outcomes = rng.random((samples, len(probability))) < probability
-    gaps = outcomes - probability
+    gaps: NDArray[np.float64] = outcomes - probability
     edges = np.array_split(np.arange(len(probability)), min(bins, len(probability)))
     errors = sum(np.abs(gaps[:, i].sum(axis=1)) for i in edges) / len(probability)
     return float(np.mean(errors)), float(np.quantile(errors, 0.95))
