@@ -83,9 +83,9 @@ def _convert(name: str, kind: str, value: object) -> object:
         return value
     if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-        if kind.startswith("tuple"):
-            return tuple(value)
+    is_names = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+    if kind.startswith("tuple") and is_names:
+        return tuple(value)  # type: ignore[arg-type]
     raise InvalidArgumentError(f"policy info: {name} = {str(value)[:80]!r}; want {kind}.")
 
 

@@ -57,6 +57,9 @@ class BcConfig:
 class SpatialSoftmax(nn.Module):
     """Expected image coordinates of each channel (Levine et al. 2016, Sec. 4.3): (B, C, H, W) -> (B, 2C) in -1..1."""
 
+    x: Tensor
+    y: Tensor
+
     def __init__(self, side: int, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
@@ -65,12 +68,18 @@ class SpatialSoftmax(nn.Module):
         self.register_buffer("y", axis.repeat_interleave(side), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Coordinates x of all channels, then y."""
         weights = (features.flatten(2) / self.temperature).softmax(dim=2)
         return torch.cat([(weights * self.x).sum(2), (weights * self.y).sum(2)], dim=1)
 
 
 class BcNetwork(nn.Module):
-    """Image and proprioception to action and grasp point."""
+    """Image and proprioception to action and grasp point; the buffers hold the training data's scale."""
+
+    proprio_mean: Tensor
+    proprio_std: Tensor
+    grasp_mean: Tensor
+    grasp_std: Tensor
 
     def __init__(self, config: BcConfig, proprio_dim: int, action_dim: int) -> None:
         super().__init__()
@@ -158,7 +167,8 @@ class BcPolicy:
     def save(self, folder: Path) -> None:
         """Write policy.json and weights.safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.network.state_dict(), folder / WEIGHTS_NAME)
+        weights = {k: v.contiguous() for k, v in self.network.state_dict().items()}
+        save_file(weights, folder / WEIGHTS_NAME)
         data = {
             "schema": SCHEMA,
             "kind": "bc",
