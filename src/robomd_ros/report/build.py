@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def build_report(study_folder: Path, out: Path | None = None, asker: Asker | Non
         records, data_hash = store.records(), store.data_hash()
     view = _view(study, asker, records)
     data = summarize(
-        study.meta.name or study.folder.resolve().name,
+        replace(study.meta, name=study.meta.name or study.folder.resolve().name),
         records,
         study.catalogue(),
         view,

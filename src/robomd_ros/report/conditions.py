@@ -46,11 +46,13 @@ def verdict(seen: Rate, nominal: Rate) -> Verdict:
     rule = SessionConfig()
     if not seen.n:
         return Verdict.UNTESTED
-    if seen.n >= rule.repeats and certainty(seen) >= rule.confirm_probability:
+    if seen.n < rule.repeats:
+        return Verdict.OPEN
+    if certainty(seen) >= rule.confirm_probability:
         return Verdict.FAILS
     if nominal.n and seen.low > nominal.high:
         return Verdict.WORSE
-    if seen.n >= rule.repeats and 1.0 - certainty(seen) >= rule.confirm_probability:
+    if 1.0 - certainty(seen) >= rule.confirm_probability:
         return Verdict.WORKS
     return Verdict.OPEN
 

@@ -154,10 +154,11 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rollouts that tell the same kind of story."""
+    """Rollouts that tell the same kind of story; `risk` names what stands as `p` under each."""
 
     title: str
     caption: str
+    risk: str
     thumbnails: tuple[Thumbnail, ...]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import chi2_contingency
@@ -20,6 +20,10 @@ CHOSEN_FOR_FAILING = ("search", "confirm")
 BINS = 5
 GREY_SATURATION = 0.25
 _HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
+_SHOWN = {h: colorsys.hsv_to_rgb(k / 6, 0.85, 0.9) for k, h in enumerate(_HUES)} | {
+    "dark grey": (0.25, 0.25, 0.25),
+    "light grey": (0.8, 0.8, 0.8),
+}
 _AXES = {
     "color": (),
     "scalar": ("",),
@@ -103,18 +107,13 @@ def _views(factor: Factor, used: Used) -> list[tuple[str, tuple[Tile, ...]]]:
 
 def _hue_tiles(used: Used) -> tuple[Tile, ...]:
     """Six hues, then dark and light greys."""
-    tiles = [
-        _tile(
-            label,
-            lambda v, k=k: hue_bin(v) == k,
-            used,
-            css_color(colorsys.hsv_to_rgb(k / 6, 0.85, 0.9)),
-        )
-        for k, label in enumerate(_HUES)
-    ]
-    tiles.append(_tile("dark grey", lambda v: hue_bin(v) == 6, used, css_color((0.25,) * 3)))
-    tiles.append(_tile("light grey", lambda v: hue_bin(v) == 7, used, css_color((0.8,) * 3)))
-    return tuple(tiles)
+    bins: list[list[RolloutRecord]] = [[] for _ in _SHOWN]
+    for record, value in used:
+        bins[hue_bin(value)].append(record)
+    return tuple(
+        Tile(label, rate_of(mine), css_color(rgb))
+        for (label, rgb), mine in zip(_SHOWN.items(), bins, strict=True)
+    )
 
 
 def hue_bin(rgb: Sequence[float]) -> int:
@@ -128,18 +127,13 @@ def hue_bin(rgb: Sequence[float]) -> int:
 def _bin_tiles(factor: Factor, axis: int, used: Used) -> tuple[Tile, ...]:
     """Five equal bins over the range of one component."""
     edges = np.linspace(factor.low[axis], factor.high[axis], BINS + 1)
-
-    def inside(k: int) -> Callable[[tuple[float, ...]], bool]:
-        return lambda v: (
-            min(max(int(np.searchsorted(edges, v[axis], "right")) - 1, 0), BINS - 1) == k
-        )
-
+    bins: list[list[RolloutRecord]] = [[] for _ in range(BINS)]
+    for record, value in used:
+        bins[int(np.searchsorted(edges[1:-1], value[axis], "right"))].append(record)
     return tuple(
-        _tile(f"{edges[k]:.2g} … {edges[k + 1]:.2g}", inside(k), used) for k in range(BINS)
+        Tile(_bounds(edges[k], edges[k + 1]), rate_of(mine)) for k, mine in enumerate(bins)
     )
 
 
-def _tile(
-    label: str, belongs: Callable[[tuple[float, ...]], bool], used: Used, color: str = ""
-) -> Tile:
-    return Tile(label, rate_of(r for r, value in used if belongs(value)), color)
+def _bounds(low: float, high: float) -> str:
+    return f"{low:.2g} … {high:.2g}".replace("-", "−")

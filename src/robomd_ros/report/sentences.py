@@ -122,7 +122,7 @@ def missing(data: ReportData) -> tuple[str, ...]:
     tally = data.tally
     if not data.trained:
         out.append(
-            "No model is trained: probabilities, the embedding map and suggestions are left out. Run `robomd train`."
+            "No model is trained: probabilities, the embedding map and suggestions are left out. Train them, then build the report again."
         )
     if tally.evidence.n and not data.nominal.n:
         out.append(

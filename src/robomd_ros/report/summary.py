@@ -10,6 +10,7 @@ from robomd_ros.core import metrics
 from robomd_ros.core.answers import Quality
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.study import StudyMeta
 from robomd_ros.core.variations import NOMINAL, Catalogue, Perturbation
 from robomd_ros.report import conditions, factors
 from robomd_ros.report.data import (
@@ -31,7 +32,7 @@ MAX_CONFIRMED = 20
 
 
 def summarize(
-    study: str,
+    meta: StudyMeta,
     records: Sequence[RolloutRecord],
     catalogue: Catalogue,
     view: ModelView | None = None,
@@ -41,7 +42,7 @@ def summarize(
     """Compute everything the report shows; deterministic.
 
     Args:
-        study: name of the study.
+        meta: of the study.
         records: all rollouts of the study, evidence or not.
         catalogue: of the task.
         view: what the trained models say; None = nothing is trained.
@@ -55,7 +56,7 @@ def summarize(
     varied = factors.varied(records, catalogue)
     quality = view.risk_map.quality if view else Quality()
     data = ReportData(
-        identity=_identity(study, records),
+        identity=_identity(meta, records),
         tally=_tally(records),
         nominal=nominal,
         trained=view is not None,
@@ -87,12 +88,11 @@ def _ranking(
     groups: Groups, catalogue: Catalogue, nominal: Rate, view: ModelView | None
 ) -> tuple[Condition, ...]:
     """The catalogue and the unchanged scene: by P(failure) where it is known, else by what was seen."""
-    answers = {
-        a.question.perturbation.id: a
-        for a in (view.risk_map.answers if view else ())
-        if a.question.perturbation is not None
-    }
-    asked = {a.question.perturbation.id: a.question.perturbation for a in answers.values()}
+    answers, asked = {}, {}
+    for a in view.risk_map.answers if view else ():
+        if a.question.perturbation is not None:
+            answers[a.question.perturbation.id] = a
+            asked[a.question.perturbation.id] = a.question.perturbation
     wanted = asked | {p.id: p for p in (*catalogue.singles, Perturbation())}
     rows = []
     for pid, perturbation in wanted.items():
@@ -119,13 +119,13 @@ def _found(
     return sorted(rows.values(), key=conditions.badness)
 
 
-def _identity(study: str, records: Sequence[RolloutRecord]) -> Identity:
+def _identity(meta: StudyMeta, records: Sequence[RolloutRecord]) -> Identity:
     started = [r.started for r in records if r.started > 0]
     return Identity(
-        study=study,
-        policies=tuple(sorted({r.policy_id for r in records})),
-        robots=tuple(sorted({r.robot for r in records})),
-        tasks=tuple(sorted({r.task for r in records})),
+        study=meta.name,
+        policies=tuple(sorted({r.policy_id for r in records} or {meta.policy_id})),
+        robots=tuple(sorted({r.robot for r in records} or {meta.robot})),
+        tasks=tuple(sorted({r.task for r in records} or {meta.task})),
         first=min(started, default=math.nan),
         last=max(started, default=math.nan),
     )

@@ -34,10 +34,12 @@ def galleries(
     rates = {c.id: c.rate.value for c in ranking}
     risk = predictions or {r.id: rates.get(r.perturbation.id, math.nan) for r in shown}
     source = "held-out P(failure)" if predictions else "failure rate of the condition"
+    name = "predicted" if predictions else "its condition fails"
     found = [
         Gallery(
             "Riskiest failures",
             f"Failed, and the highest {source}: what breaking looks like.",
+            name,
             _pick(failed, risk, highest=True),
         )
     ]
@@ -48,11 +50,13 @@ def galleries(
             Gallery(
                 "Surprising failures",
                 "Failed although the model, which had not seen the rollout, expected success: look here for what it misses.",
+                name,
                 _pick(low, risk, highest=False),
             ),
             Gallery(
                 "Surprising successes",
                 "Succeeded although failure was expected: the edge of what the policy copes with, or luck.",
+                name,
                 _pick(high, risk, highest=True),
             ),
         ]

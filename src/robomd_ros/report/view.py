@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from robomd_ros.core.answers import RiskMap
 from robomd_ros.report.conditions import rate
@@ -56,17 +56,17 @@ class ModelView:
 
 
 def project(
-    embeddings: NDArray[np.floating],
+    embeddings: ArrayLike,
     failed: Sequence[bool],
     titles: Sequence[str],
-    proposals: NDArray[np.floating] | None = None,
+    proposals: ArrayLike | None = None,
 ) -> EmbeddingMap | None:
     """Embeddings (M, D), and proposals (K, D), on the two leading principal components of the embeddings.
 
     None where fewer than three rollouts are known, or all of them coincide.
     """
     known = np.asarray(embeddings, np.float64)
-    if len(known) < 3 or not np.isfinite(known).all():
+    if known.ndim != 2 or len(known) < 3 or not np.isfinite(known).all():
         return None
     center = known.mean(axis=0)
     _, scale, axes = np.linalg.svd(known - center, full_matrices=False)
