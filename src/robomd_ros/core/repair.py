@@ -14,7 +14,7 @@ from pathlib import Path
 
 from robomd_ros.core.errors import RobomdError
 from robomd_ros.core.files import TEMPORARY, WriterLock, atomic_file, sync, write_atomic
-from robomd_ros.core.salvage import Saved, damaged_rollouts, salvage
+from robomd_ros.core.salvage import Saved, damaged_rollouts, lenient_text, salvage
 from robomd_ros.core.store_schema import connect, storage_errors
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
@@ -117,6 +117,7 @@ class _Checker:
                 storage_errors(self.database),
                 closing(connect(self.database, read_only=True)) as db,
             ):
+                db.text_factory = lenient_text
                 verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
                 if verdict != "ok":
                     return f"damaged: {verdict}"

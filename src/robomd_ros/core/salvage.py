@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from robomd_ros.core.errors import RobomdError
+from robomd_ros.core.errors import StorageError
 from robomd_ros.core.frame_codec import decode_frame
-from robomd_ros.core.store_rows import Row, pixels_sha256, read_record, record_row
+from robomd_ros.core.store_rows import Row, pixels_sha256, row_digest
 from robomd_ros.core.store_schema import connect, transaction
-
-_UNREADABLE = (sqlite3.Error, RobomdError, ValueError, TypeError, OverflowError)
 
 
 @dataclass
 class Saved:
-    """What a salvage brought back."""
+    """What a salvage brought back, and what of the rows it found it could not."""
 
     rollouts: int = 0
     labels: int = 0
-    without_frame: list[str] = field(default_factory=list)
+    lost_rollouts: int = 0
+    lost_frames: int = 0
+    lost_labels: int = 0
 
     def __str__(self) -> str:
-        lost = (
-            f" ({len(self.without_frame)} without their first frame)" if self.without_frame else ""
-        )
-        return f"{self.rollouts} rollouts{lost} and {self.labels} label entries"
+        lost = {
+            "rollouts": self.lost_rollouts,
+            "first frames": self.lost_frames,
+            "label entries": self.lost_labels,
+        }
+        rest = ", ".join(f"{n} {what}" for what, n in lost.items() if n)
+        found = f"{self.rollouts} rollouts and {self.labels} label entries"
+        return found + (f" (damaged: {rest})" if rest else "")
+
+
+def lenient_text(data: bytes) -> str:
+    """For `text_factory`: damaged text costs its own row, not the rest of the table."""
+    return data.decode(errors="replace")
 
 
 def damaged_rollouts(db: sqlite3.Connection) -> list[str]:
-    """Ids of rollouts whose row or first frame is not what was stored."""
-    return [str(row["id"]) for row in _rows(db, "rollouts", "seq") if not _intact(db, row)]
+    """Ids of rollouts whose row, first frame or labels are not what was stored."""
+    found = {str(row["rollout_id"]) for row in _rows(db, "labels", "seq") if not _sound(row)}
+    for row in _rows(db, "rollouts", "seq"):
+        frame = _frame_row(db, str(row["id"]))
+        if not _sound(row) or (frame is not None and not _same_pixels(frame, row)):
+            found.add(str(row["id"]))
+    return sorted(found)
 
 
 def salvage(damaged: Path, target: Path) -> Saved:
@@ -40,6 +54,7 @@ def salvage(damaged: Path, target: Path) -> Saved:
     saved = Saved()
     with closing(connect(target)) as new:
         with transaction(new), closing(sqlite3.connect(damaged)) as old:
+            old.text_factory = lenient_text
             for row in _rows(old, "rollouts", "seq"):
                 _copy_rollout(old, new, row, saved)
             for row in _rows(old, "labels", "seq"):
@@ -49,41 +64,43 @@ def salvage(damaged: Path, target: Path) -> Saved:
 
 
 def _copy_rollout(old: sqlite3.Connection, new: sqlite3.Connection, row: Row, saved: Saved) -> None:
-    frame = _frame(old, str(row["id"]))
-    with suppress(*_UNREADABLE):
-        read_record(row, (), None)
-        _insert(new, "rollouts", row)
-        saved.rollouts += 1
-        if frame is not None:
-            _insert(new, "frames", frame)
-        elif row["frames"]:
-            saved.without_frame.append(row["id"])
+    if not _sound(row):
+        saved.lost_rollouts += 1
+        return
+    _insert(new, "rollouts", row)
+    saved.rollouts += 1
+    frame = None
+    with suppress(sqlite3.Error):
+        frame = _frame_row(old, row["id"])
+    if frame is not None and _same_pixels(frame, row):
+        _insert(new, "frames", frame)
+    elif row["pixels_sha256"]:
+        saved.lost_frames += 1
 
 
 def _copy_label(new: sqlite3.Connection, row: Row, saved: Saved) -> None:
-    with suppress(sqlite3.IntegrityError):  # of a rollout, or undoing a label, that was lost
-        _insert(new, "labels", row)
-        saved.labels += 1
-
-
-def _intact(db: sqlite3.Connection, row: Row) -> bool:
     try:
-        stored = _frame_row(db, str(row["id"]))
-        pixels = None if stored is None else decode_frame(stored["data"])
-        return bool(record_row(read_record(row, (), pixels))["digest"] == row["digest"])
-    except _UNREADABLE:
+        if _sound(row):
+            _insert(new, "labels", row)
+            saved.labels += 1
+            return
+    except sqlite3.IntegrityError:  # of a rollout, or undoing a label, that was lost
+        pass
+    saved.lost_labels += 1
+
+
+def _sound(row: Row) -> bool:
+    try:
+        return row_digest(row) == row["digest"]
+    except (TypeError, ValueError):  # damage turned a text into bytes
         return False
 
 
-def _frame(db: sqlite3.Connection, rollout_id: str) -> Row | None:
-    """The row of a first frame whose pixels are what was stored, else None."""
+def _same_pixels(frame: Row, row: Row) -> bool:
     try:
-        row = _frame_row(db, rollout_id)
-        if row is not None and pixels_sha256(decode_frame(row["data"])) == row["pixels_sha256"]:
-            return row
-    except _UNREADABLE:
-        pass
-    return None
+        return pixels_sha256(decode_frame(frame["data"])) == row["pixels_sha256"]
+    except (StorageError, TypeError):
+        return False
 
 
 def _frame_row(db: sqlite3.Connection, rollout_id: str) -> Row | None:
@@ -96,14 +113,12 @@ def _rows(db: sqlite3.Connection, table: str, key: str) -> list[Row]:
     """All rows that can be read: forwards to the first damaged page, backwards to the last one, then one by one."""
     found: dict[int, Row] = {}
     for order in ("ASC", "DESC"):
-        try:
+        with suppress(sqlite3.Error):
             cursor = db.execute(f"SELECT * FROM {table} ORDER BY {key} {order}")
             for values in cursor:
                 row = _named(cursor, values)
                 found[row[key]] = row
-        except sqlite3.Error:
-            continue
-        return [found[k] for k in sorted(found)]
+            return [found[k] for k in sorted(found)]
     for number in set(range(1, max(found, default=0))) - set(found):
         with suppress(sqlite3.Error):
             cursor = db.execute(f"SELECT * FROM {table} WHERE {key} = ?", (number,))

@@ -23,7 +23,6 @@ from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.store_rows import (
     Row,
     label_row,
-    pixels_sha256,
     read_label,
     read_record,
     record_row,
@@ -102,7 +101,7 @@ class RolloutStore:
             StorageError: the disk is full, or the file damaged; nothing of the rollout was stored.
         """
         row = record_row(record)
-        labels = [label_row(label) for label in record.labels]
+        labels = [label_row(record.id, label) for label in record.labels]
         frame = None if record.first_frame is None else encode_frame(record.first_frame)
         with self._writing(), transaction(self._db):
             known = self._find(record.id)
@@ -110,27 +109,19 @@ class RolloutStore:
                 self._check_same(record, row, known["digest"])
             else:
                 self._insert("rollouts", row)
-                if frame is not None and record.first_frame is not None:
-                    pixels = pixels_sha256(record.first_frame)
-                    self._insert(
-                        "frames",
-                        {
-                            "rollout_id": record.id,
-                            "codec": frame[0],
-                            "pixels_sha256": pixels,
-                            "data": frame[1],
-                        },
-                    )
+                if frame is not None:
+                    blob = {"rollout_id": record.id, "codec": frame[0], "data": frame[1]}
+                    self._insert("frames", blob)
                 for label in labels:
-                    self._insert("labels", label | {"rollout_id": record.id})
+                    self._insert("labels", label)
         return self.get(record.id)
 
     def label(self, rollout_id: str, label: Label) -> RolloutRecord:
         """Append a label; it is in force from now on. `label.stamp` is the caller's clock."""
-        row = label_row(label)
+        row = label_row(rollout_id, label)
         with self._writing(), transaction(self._db):
             self._require(rollout_id)
-            self._insert("labels", row | {"rollout_id": rollout_id})
+            self._insert("labels", row)
         return self.get(rollout_id)
 
     def undo(self, rollout_id: str, labeler: str = "", stamp: float = 0.0) -> RolloutRecord:
@@ -139,7 +130,6 @@ class RolloutStore:
         Raises:
             InvalidArgumentError: the rollout has no label.
         """
-        entry = undo_row(labeler, stamp)
         with self._writing(), transaction(self._db):
             self._require(rollout_id)
             newest = self._db.execute(
@@ -147,7 +137,7 @@ class RolloutStore:
             ).fetchone()["seq"]
             if newest is None:
                 raise InvalidArgumentError(f"rollout {rollout_id} has no label to take back.")
-            self._insert("labels", entry | {"rollout_id": rollout_id, "undoes": newest})
+            self._insert("labels", undo_row(rollout_id, labeler, stamp, newest))
         return self.get(rollout_id)
 
     def forget_recording(self, rollout_id: str) -> None:
@@ -251,8 +241,8 @@ class RolloutStore:
         """SHA-256 of the evidence: perturbations, first frames, outcomes and policy, whatever the order and the ids."""
         with self._reading():
             rows = self._db.execute(
-                "SELECT task, robot, policy_id, variations, outcome, coalesce(pixels_sha256, '') AS px "
-                "FROM judged LEFT JOIN frames ON rollout_id = id WHERE outcome IN (1, 2) AND control = 0"
+                "SELECT task, robot, policy_id, variations, outcome, pixels_sha256 "
+                "FROM judged WHERE outcome IN (1, 2) AND control = 0"
             ).fetchall()
         lines = sorted("\x1f".join(map(str, row.values())) for row in rows)
         return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()

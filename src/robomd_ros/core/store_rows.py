@@ -43,37 +43,46 @@ def record_row(record: RolloutRecord) -> Row:
         row[name] = _finite(name, getattr(record, name))
     for name in ("seed", "steps", "frames", "frames_expected"):
         row[name] = _integer(name, getattr(record, name))
+    frame = record.first_frame
+    row["pixels_sha256"] = "" if frame is None else pixels_sha256(frame)
     return row | {
-        "digest": _digest(row, record.first_frame),
+        "digest": row_digest(row),
         "recording": _text("recording", record.recording),
     }
 
 
-def label_row(label: Label) -> Row:
-    """The columns of table `labels`, checked."""
+def label_row(rollout_id: str, label: Label) -> Row:
+    """The columns of a label in table `labels`, checked."""
     if label.outcome is Outcome.UNKNOWN:
         raise InvalidArgumentError(
             "a label says SUCCESS, FAILURE, INVALID, SAFETY_STOP, TIMEOUT or POLICY_ERROR, not UNKNOWN: "
             "undo the newest label instead."
         )
-    return {
+    return _entry(rollout_id, label, None)
+
+
+def undo_row(rollout_id: str, labeler: str, stamp: float, undoes: int) -> Row:
+    """The columns of an entry of table `labels` that takes entry `undoes` back."""
+    return _entry(rollout_id, Label(Outcome.UNKNOWN, labeler, stamp), undoes)
+
+
+def _entry(rollout_id: str, label: Label, undoes: int | None) -> Row:
+    row: Row = {
+        "rollout_id": rollout_id,
         "outcome": int(label.outcome),
         "labeler": _text("labeler", label.labeler),
         "stamp": _finite("stamp", label.stamp),
         "reason": _text("reason", label.reason),
         "phase": _text("phase", label.phase),
+        "undoes": undoes,
     }
+    return row | {"digest": row_digest(row)}
 
 
-def undo_row(labeler: str, stamp: float) -> Row:
-    """The columns of an undo entry of table `labels`, without what it undoes."""
-    return {
-        "outcome": int(Outcome.UNKNOWN),
-        "labeler": _text("labeler", labeler),
-        "stamp": _finite("stamp", stamp),
-        "reason": "",
-        "phase": "",
-    }
+def row_digest(row: Mapping[str, Any]) -> str:
+    """Hash of the columns that never change: all but the row's number and the recording's name."""
+    fixed = sorted((k, v) for k, v in row.items() if k not in ("seq", "recording", "digest"))
+    return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()
 
 
 def read_label(row: Mapping[str, Any]) -> Label:
@@ -117,12 +126,6 @@ _PLAIN = (
     "task", "robot", "policy_id", "purpose", "seed", "started", "duration", "steps", "frames",
     "frames_expected", "recording",
 )  # fmt: skip
-
-
-def _digest(row: Row, frame: NDArray[np.uint8] | None) -> str:
-    pixels = "" if frame is None else pixels_sha256(frame)
-    text = json.dumps([sorted(row.items()), pixels], ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _variations_json(perturbation: Perturbation) -> str:

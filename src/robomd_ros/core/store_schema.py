@@ -27,17 +27,19 @@ _TABLES = (
         frames INTEGER NOT NULL, frames_expected INTEGER NOT NULL,
         recording TEXT NOT NULL,                -- file in recordings/, '' = none
         facts TEXT NOT NULL,                    -- JSON object of strings
+        pixels_sha256 TEXT NOT NULL,            -- of the first frame, '' = none
         digest TEXT NOT NULL)""",
     "CREATE INDEX rollouts_by_perturbation ON rollouts(perturbation_id)",
     """CREATE TABLE frames (
         rollout_id TEXT PRIMARY KEY REFERENCES rollouts(id),
-        codec TEXT NOT NULL, pixels_sha256 TEXT NOT NULL, data BLOB NOT NULL)""",
+        codec TEXT NOT NULL, data BLOB NOT NULL)""",
     """CREATE TABLE labels (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         rollout_id TEXT NOT NULL REFERENCES rollouts(id),
         outcome INTEGER NOT NULL,               -- 0 in an undo entry
         labeler TEXT NOT NULL, stamp REAL NOT NULL, reason TEXT NOT NULL, phase TEXT NOT NULL,
-        undoes INTEGER UNIQUE REFERENCES labels(seq))""",
+        undoes INTEGER UNIQUE REFERENCES labels(seq),
+        digest TEXT NOT NULL)""",
     "CREATE INDEX labels_by_rollout ON labels(rollout_id, seq)",
     """CREATE TRIGGER labels_are_kept BEFORE DELETE ON labels
         BEGIN SELECT RAISE(ABORT, 'labels are appended, never removed'); END""",
@@ -96,6 +98,10 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"{path} is damaged ({text}): run `robomd study check {path.parent} --repair`."
             ) from error
         raise StorageError(f"{path}: {text}.") from error
+    except UnicodeDecodeError as error:  # SQLite's own message quotes the damaged bytes
+        raise StorageError(
+            f"{path} is damaged (text that is no text): run `robomd study check {path.parent} --repair`."
+        ) from error
 
 
 @contextmanager

@@ -175,13 +175,17 @@ class Study:
         findings = self.check(repair=True)
         return self.store(), findings
 
-    def check(self, repair: bool = False) -> list[Finding]:
+    def check(self, repair: bool = False, deep: bool = False) -> list[Finding]:
         """What is wrong in the folder; with `repair` it is set right, and nothing is thrown away.
+
+        Args:
+            repair: set it right.
+            deep: also compare every row and first frame with its hash (seconds for thousands of them).
 
         Raises:
             BusyError: `repair` while the study has a writer.
         """
-        return check_study(self.folder, repair)
+        return check_study(self.folder, repair, deep)
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -198,7 +202,7 @@ def _read_meta(path: Path) -> StudyMeta:
         return StudyMeta(**data)
     except OSError as error:
         raise storage_error(path, error) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise StorageError(f"{path} is not a valid study.json: {error}") from error
 
 

@@ -1,0 +1,258 @@
+import errno
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcap.reader import make_reader
+from rosbags.highlevel import AnyReader
+from store_samples import make_record, make_study, make_trace, same
+
+from robomd_ros.core.errors import InvalidArgumentError, StorageError
+from robomd_ros.core.frame_codec import decode_frame, encode_frame, encode_png
+from robomd_ros.core.records import Trace
+from robomd_ros.recording import commit_rollout, read_recording, verify_recording, write_recording
+from robomd_ros.recording.messages import nanoseconds
+from robomd_ros.recording.reader import read_info
+
+
+@st.composite
+def traces(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    frames, joints = draw(st.integers(1, 6)), draw(st.integers(0, 3))
+    states, actions = draw(st.integers(0, 9)), draw(st.integers(0, 8))
+    start = draw(st.floats(0, 2e9))
+    size = (frames, draw(st.integers(1, 7)), draw(st.integers(1, 7)), 3)
+    velocities = rng.normal(size=(states, joints)) if draw(st.booleans()) else np.zeros((0, 0))
+    return Trace(
+        stamps=start + np.cumsum(rng.uniform(0.001, 1, frames)),
+        frames=rng.integers(0, 256, size, dtype=np.uint8),
+        joint_names=tuple(f"j{n}" for n in range(joints)),
+        joint_stamps=start + np.cumsum(rng.uniform(0.001, 1, states)),
+        joint_positions=rng.normal(size=(states, joints)),
+        joint_velocities=velocities,
+        actions=rng.normal(size=(actions, 4)).astype(np.float32),
+        frame_id=draw(st.sampled_from(["camera", "", "ö/optical"])),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(trace=traces())
+def test_a_trace_comes_back(tmp_path_factory, trace):
+    folder = tmp_path_factory.mktemp("recording")
+    back = read_recording(folder / write_recording(trace, folder, "r1"))
+    assert back.frame_id == trace.frame_id
+    assert back.joint_names == trace.joint_names
+    for name in ("frames", "joint_positions", "actions"):
+        assert np.array_equal(getattr(back, name), getattr(trace, name)), name
+    assert back.actions.dtype == np.float32
+    if trace.joint_velocities.size:
+        assert np.array_equal(back.joint_velocities, trace.joint_velocities)
+    for name in ("stamps", "joint_stamps"):
+        assert np.allclose(getattr(back, name), getattr(trace, name), rtol=0, atol=5e-7), name
+    assert list(folder.iterdir()) == [folder / "r1.mcap"]
+
+
+def test_rosbags_reads_the_same_pixels_with_standard_types(tmp_path):
+    trace = make_trace(frames=7, size=16)
+    name = write_recording(trace, tmp_path, "r1", {"perturbation_id": "cube_red"})
+    images, counts = [], {}
+    with AnyReader([tmp_path / name]) as bag:
+        for connection, stamp, raw in bag.messages():
+            counts[connection.topic] = counts.get(connection.topic, 0) + 1
+            message = bag.deserialize(raw, connection.msgtype)
+            if connection.msgtype == "sensor_msgs/msg/Image":
+                assert nanoseconds(trace.stamps[len(images)]) == stamp
+                assert message.encoding == "rgb8"
+                images.append(message.data.reshape(message.height, message.width, 3))
+            elif connection.msgtype == "sensor_msgs/msg/JointState":
+                assert tuple(message.name) == trace.joint_names
+    assert np.array_equal(np.stack(images), trace.frames)
+    topics = {
+        "/camera/image_raw": 7,
+        "/joint_states": 7,
+        "/robomd/actions": 6,
+        "/robomd/rollout": 1,
+    }
+    assert counts == topics
+    assert read_info(tmp_path / name)["perturbation_id"] == "cube_red"
+
+
+def test_the_file_says_what_foxglove_and_ros2_bag_look_for(tmp_path):
+    with (tmp_path / write_recording(make_trace(), tmp_path, "r1")).open("rb") as file:
+        reader = make_reader(file)
+        assert reader.get_header().profile == "ros2"
+        summary = reader.get_summary()
+    assert {s.encoding for s in summary.schemas.values()} == {"ros2msg"}
+    assert {c.message_encoding for c in summary.channels.values()} == {"cdr"}
+    image = next(s for s in summary.schemas.values() if s.name == "sensor_msgs/msg/Image")
+    assert b"uint8[] data" in image.data
+    assert b"MSG: builtin_interfaces/Time" in image.data
+
+
+def test_the_same_trace_gives_the_same_bytes(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    files = [tmp_path / n / write_recording(make_trace(3), tmp_path / n, "r1") for n in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stamps": np.array([-1.0, 0.0, 1.0, 2.0])},
+        {"stamps": np.array([np.nan, 0.0, 1.0, 2.0])},
+        {"joint_velocities": np.zeros((3, 2))},
+        {"actions": np.zeros(4, np.float32)},
+    ],
+)
+def test_a_trace_that_does_not_fit_is_refused_and_leaves_nothing(tmp_path, change):
+    with pytest.raises(InvalidArgumentError):
+        write_recording(replace(make_trace(), **change), tmp_path, "r1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_torn_or_changed_recording_is_noticed(tmp_path):
+    path = tmp_path / write_recording(make_trace(), tmp_path, "r1")
+    verify_recording(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for at in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:at])
+        with pytest.raises(StorageError, match=r"r1\.mcap"):
+            verify_recording(path)
+    noticed = 0
+    for at in rng.integers(0, len(whole) // 2, 40):  # the first half is the compressed data
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            back = read_recording(path)
+            verify_recording(path)
+            assert np.array_equal(back.frames, make_trace().frames)
+        except StorageError:
+            noticed += 1
+    assert noticed > 20
+    with pytest.raises(StorageError, match="no recording"):
+        read_recording(tmp_path / "other.mcap")
+
+
+def test_a_commit_is_whole_and_can_be_repeated(tmp_path):
+    study, trace = make_study(tmp_path / "s"), make_trace()
+    with study.store() as store:
+        first = commit_rollout(study, store, make_record("r1"), trace)
+        assert first.recording == "r1.mcap"
+        assert first.frames == 4
+        assert np.array_equal(first.first_frame, trace.frames[0])
+        assert same(commit_rollout(study, store, make_record("r1"), trace), first)
+        slim = commit_rollout(study, store, make_record("r2"), trace, keep_recording=False)
+        assert slim.recording == ""
+        assert not (study.recordings / "r2.mcap").exists()
+        with pytest.raises(InvalidArgumentError, match="other content"):
+            commit_rollout(study, store, make_record("r1", "cube_blue"), trace)
+        with pytest.raises(InvalidArgumentError):
+            commit_rollout(study, store, make_record("r3", duration=float("nan")), trace)
+    assert [p.name for p in study.recordings.iterdir()] == ["r1.mcap"]
+    assert study.check() == []
+
+
+FULL_DISK = """
+import resource, shutil, sys
+from pathlib import Path
+from store_samples import make_record, make_study, make_trace
+from robomd_ros.core.errors import StorageError
+from robomd_ros.recording import commit_rollout
+
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+study = make_study(folder)
+store, done, message = study.store(), [], ""
+if limit:  # no file may grow beyond it: what a full disk does, without one
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+try:
+    for n in range(400):
+        done.append(commit_rollout(study, store, make_record(f"r{n}"), make_trace(n, 6, 24)).id)
+except StorageError as error:
+    message = str(error)
+assert message, "the disk never was full"
+failed = f"r{len(done)}"
+assert [r.id for r in store.records()] == done, "an acknowledged rollout is lost"
+assert not (study.recordings / f"{failed}.mcap").exists(), "a recording without a row"
+assert not list(study.recordings.glob(".*")), "a half file remains"
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+if not limit:
+    for path in sorted(study.recordings.iterdir())[:5]:
+        path.unlink()  # room again
+commit_rollout(study, store, make_record(failed), make_trace(len(done), 6, 24))
+assert [r.id for r in store.records()] == [*done, failed]
+store.close()
+problems = [f for f in study.check() if "missing" not in f.problem]
+assert not problems, problems
+print(message)
+"""
+
+
+def run_full(folder, limit):
+    here = os.path.dirname(__file__)
+    return subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(folder), str(limit)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("limit", [6_000, 60_000])
+def test_files_that_may_not_grow_are_a_clear_error_and_nothing_is_lost(tmp_path, limit):
+    ended = run_full(tmp_path / "s", limit)
+    assert ended.returncode == 0, ended.stderr
+    assert "free" in ended.stdout
+
+
+def test_a_really_full_disk_is_a_clear_error_and_nothing_is_lost(tmp_path):
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", str(tmp_path)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small file system here; the test above covers it")
+    try:
+        ended = run_full(tmp_path / "s", 0)
+        assert ended.returncode == 0, ended.stderr
+        assert "free" in ended.stdout
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_an_unwritable_folder_is_named(tmp_path):
+    with pytest.raises(StorageError, match=os.strerror(errno.ENOENT)):
+        write_recording(make_trace(), tmp_path / "nowhere", "r1")
+
+
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(0, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_frames_are_kept_exactly(shape, seed):
+    rng = np.random.default_rng(seed)
+    noisy = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    flat = np.full((*shape, 3), rng.integers(0, 256, 3), np.uint8)
+    for image in (noisy, flat):
+        codec, data = encode_frame(image)
+        assert codec == "webp"
+        assert np.array_equal(decode_frame(data), image)
+        assert np.array_equal(decode_frame(encode_png(image)), image)
+
+
+def test_wide_frames_fall_back_to_png_and_nonsense_is_named():
+    wide = np.zeros((1, 20_000, 3), np.uint8)
+    codec, data = encode_frame(wide)
+    assert codec == "png"
+    assert decode_frame(data).shape == wide.shape
+    for nonsense in (b"", b"nonsense", data[: len(data) // 4]):
+        with pytest.raises(StorageError, match="no picture"):
+            decode_frame(nonsense)
