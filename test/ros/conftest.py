@@ -1,0 +1,95 @@
+"""Real nodes in a context of their own, each spun by its own thread, all joined at the end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("robomd_msgs", reason="robomd_msgs is not built")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import Executor
+from rclpy.parameter import Parameter
+
+from robomd_ros.adapters.calls import wait_for
+from robomd_ros.adapters.runner import make_executor
+
+DEADLINE = 20.0
+"""Seconds after which something that should have happened counts as missing; generous, it costs nothing when it works."""
+
+
+class Graph:
+    """Nodes of one test."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
+        self._spun: dict[Any, tuple[Executor, threading.Thread]] = {}
+
+    def add(self, node_class: Callable[..., Any], **parameters: Any) -> Any:
+        """Make a node with these parameters and spin it."""
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        node = node_class(context=self.context, parameter_overrides=overrides)
+        executor = make_executor(node)
+        thread = threading.Thread(target=executor.spin, name=f"spin {node.get_name()}")
+        thread.start()
+        self._spun[node] = executor, thread
+        return node
+
+    def remove(self, node: Any) -> None:
+        """Stop a node."""
+        executor, thread = self._spun.pop(node)
+        executor.shutdown()
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+        node.destroy_node()
+
+    def call(self, node: Any, srv_type: type, name: str, request: Any) -> Any:
+        """A service's response, error_code and all."""
+        client = node.create_client(srv_type, name)
+        try:
+            assert wait_for(client.service_is_ready, DEADLINE, lambda: False), (
+                f"{name} is not served"
+            )
+            done = threading.Event()
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: done.set())
+            assert done.wait(DEADLINE), f"{name} does not answer"
+            return future.result()
+        finally:
+            node.destroy_client(client)
+
+    def close(self) -> None:
+        """Stop all nodes."""
+        for node in list(self._spun)[::-1]:
+            self.remove(node)
+        rclpy.shutdown(context=self.context)
+
+
+def until(condition: Callable[[], Any], timeout: float = DEADLINE) -> Any:
+    """The condition's first true value; fails the test when the deadline passes."""
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        pause.wait(0.01)
+    raise AssertionError("the deadline passed")
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    """A graph that is taken down after the test."""
+    made = Graph()
+    try:
+        yield made
+    finally:
+        made.close()

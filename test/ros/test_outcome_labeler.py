@@ -1,0 +1,181 @@
+"""From a cell's frames to rows of the store, through camera_capture and outcome_labeler."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Graph, until
+from synthetic_cell import STEP, SyntheticCell, picture
+
+from robomd_msgs.msg import Outcome as OutcomeMsg
+from robomd_msgs.srv import LabelOutcome, ListRollouts
+from robomd_ros.adapters import names
+from robomd_ros.core.errors import ErrorCode, StorageError
+from robomd_ros.core.outcome import Control, Outcome
+from robomd_ros.core.study import Study
+from robomd_ros.nodes.camera_capture import CameraCaptureNode
+from robomd_ros.nodes.outcome_labeler import OutcomeLabelerNode
+from robomd_ros.recording import keeper as keeper_module
+from robomd_ros.recording import read_recording
+
+
+@pytest.fixture
+def cell(graph: Graph) -> SyntheticCell:
+    cell = graph.add(SyntheticCell)
+    graph.add(CameraCaptureNode)
+    return cell
+
+
+def add_labeler(
+    graph: Graph, cell: SyntheticCell, study: Path, **parameters: object
+) -> OutcomeLabelerNode:
+    node = graph.add(OutcomeLabelerNode, study=str(study), **parameters)
+    until(lambda: cell.images.get_subscription_count() >= 1)
+    until(lambda: cell.statuses.get_subscription_count() == 2)
+    until(lambda: cell.joints.get_subscription_count() == 1)
+    until(lambda: cell.count_publishers(names.LABELED_ROLLOUT) == 1)
+    until(lambda: node.count_publishers(names.FRAMES) == 1)
+    return node
+
+
+def test_rollout_reaches_the_store(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:
+    add_labeler(graph, cell, tmp_path / "s")
+    start = cell.rollout("r1", 6, OutcomeMsg.FAILURE)
+    cell.rollout("zero", 3, OutcomeMsg.FAILURE, control=int(Control.ZERO_ACTION), purpose="control")
+    until(lambda: len(cell.labeled) == 2)
+
+    study = Study.open(tmp_path / "s")
+    assert (study.meta.robot, study.meta.policy_id) == ("Panda", "bc-1")
+    with study.store(read_only=True) as store:
+        row = store.get("r1")
+        assert store.get("zero").control is Control.ZERO_ACTION
+        assert store.summary().controls == 1
+    assert (row.frames, row.frames_expected, row.steps, row.seed) == (6, 6, 5, 5)
+    assert (row.perturbation.id, row.purpose, row.outcome) == (
+        "cube_red",
+        "search",
+        Outcome.FAILURE,
+    )
+    assert row.labels[0].labeler == "sim"
+    np.testing.assert_array_equal(row.first_frame, picture(start // STEP) // 2)
+
+    trace = read_recording(study.recordings / row.recording)
+    np.testing.assert_allclose(
+        trace.stamps, (start + STEP * np.arange(6)) * 1e-9, rtol=0, atol=1e-9
+    )
+    np.testing.assert_array_equal(trace.frames[5], picture(start // STEP + 5) // 2)
+    assert trace.joint_names == ("a", "b")
+    np.testing.assert_allclose(trace.joint_positions[:, 0], trace.joint_stamps)
+
+    message = cell.labeled[0]
+    assert (message.rollout_id, message.frames, message.outcome.value) == (
+        "r1",
+        6,
+        OutcomeMsg.FAILURE,
+    )
+    summary = until(lambda: [s for s in cell.summaries if s.total == 2])[-1]
+    assert (summary.failures, summary.not_evidence, len(summary.latest)) == (1, 1, 2)
+
+
+def test_lost_frames_are_said(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:
+    node = add_labeler(graph, cell, tmp_path / "s", frame_wait=0.2)
+    cell.rollout("lost", 4, OutcomeMsg.SUCCESS, skip=2)
+    until(lambda: cell.labeled)
+    assert (cell.labeled[0].frames, cell.labeled[0].frames_expected) == (3, 4)
+    assert "1 camera frames" in node.health().message
+    cell.rollout("blind", 4, OutcomeMsg.SUCCESS, skip=0)
+    until(lambda: len(cell.labeled) == 2)
+    with Study.open(tmp_path / "s").store(read_only=True) as store:
+        # A later frame shows the outcome: it must not stand in for the one before motion.
+        assert store.get("blind").first_frame is None
+
+
+def test_person_labels_undoes_and_relabels(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path
+) -> None:
+    add_labeler(graph, cell, tmp_path / "s")
+
+    def label(
+        value: int = 0, labeler: str = "ann", undo: bool = False, rollout_id: str = ""
+    ) -> LabelOutcome.Response:
+        request = LabelOutcome.Request(rollout_id=rollout_id, undo=undo)
+        request.outcome = OutcomeMsg(value=value, labeler=labeler, reason="slipped")
+        return graph.call(cell, LabelOutcome, names.LABEL_OUTCOME, request)
+
+    assert label(OutcomeMsg.SUCCESS).error_code == ErrorCode.UNKNOWN_ID
+    cell.rollout("r1", 3, OutcomeMsg.UNKNOWN)
+    until(lambda: cell.labeled)
+    assert label(OutcomeMsg.FAILURE).rollout.outcome.value == OutcomeMsg.FAILURE
+    answer = label(OutcomeMsg.INVALID, "bob", rollout_id="r1")
+    assert (answer.rollout.label_count, answer.rollout.outcome.labeler) == (2, "bob")
+    assert label(undo=True).rollout.outcome.labeler == "ann"
+    assert label(undo=True).rollout.outcome.value == OutcomeMsg.UNKNOWN
+    assert label(undo=True).error_code == ErrorCode.INVALID_ARGUMENT
+    assert label(99).error_code == ErrorCode.INVALID_ARGUMENT
+    assert label(OutcomeMsg.SUCCESS, labeler=" ").error_code == ErrorCode.INVALID_ARGUMENT
+    assert label(OutcomeMsg.SUCCESS, rollout_id="nobody").error_code == ErrorCode.UNKNOWN_ID
+    until(lambda: len(cell.labeled) == 5)  # one a stored rollout, one a label or undo
+    with Study.open(tmp_path / "s").store(read_only=True) as store:
+        assert len(store.history("r1")) == 4
+
+
+def test_list_rollouts(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:
+    add_labeler(graph, cell, tmp_path / "s")
+
+    def page(**fields: object) -> ListRollouts.Response:
+        request = ListRollouts.Request(**{"outcome": 255, **fields})
+        return graph.call(cell, ListRollouts, names.LIST_ROLLOUTS, request)
+
+    empty = page()
+    assert (empty.error_code, empty.total) == (ErrorCode.OK, 0)
+    for index, outcome in enumerate((OutcomeMsg.SUCCESS, OutcomeMsg.FAILURE, OutcomeMsg.FAILURE)):
+        cell.rollout(f"r{index}", 2, outcome)
+    until(lambda: len(cell.labeled) == 3)
+    assert [r.rollout_id for r in page(limit=2).rollouts] == ["r2", "r1"]
+    assert [r.rollout_id for r in page(outcome=int(Outcome.SUCCESS)).rollouts] == ["r0"]
+    assert page(perturbation_id="cube_blue").total == 0
+    with_pictures = page(with_thumbnails=True, offset=1)
+    assert [t.format for t in with_pictures.thumbnails] == ["png", "png"]
+    assert page(limit=501).error_code == ErrorCode.TOO_LARGE
+    assert page(limit=51, with_thumbnails=True).error_code == ErrorCode.TOO_LARGE
+    assert page(outcome=200).error_code == ErrorCode.INVALID_ARGUMENT
+
+
+def test_restart_keeps_everything(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:
+    node = add_labeler(graph, cell, tmp_path / "s")
+    cell.rollout("r1", 3, OutcomeMsg.SUCCESS)
+    until(lambda: cell.labeled)
+    graph.remove(node)
+    cell.rollout("meanwhile", 3, OutcomeMsg.FAILURE)  # while nobody stores
+    until(lambda: sum(f.rollout_id == "meanwhile" for f in cell.frames) == 3)
+    add_labeler(graph, cell, tmp_path / "s")
+    until(lambda: any(r.rollout_id == "meanwhile" for r in cell.labeled))
+    with Study.open(tmp_path / "s").store(read_only=True) as store:
+        assert [(r.id, r.frames, r.outcome) for r in store.records()] == [
+            ("r1", 3, Outcome.SUCCESS),
+            ("meanwhile", 3, Outcome.FAILURE),
+        ]
+
+
+def test_full_disk_keeps_the_rollout_in_memory(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = add_labeler(graph, cell, tmp_path / "s", retry=0.1)
+    commit = keeper_module.commit_rollout
+
+    def full(*_: object) -> None:
+        raise StorageError(f"disk full while writing s: {errno.ENOSPC}")
+
+    monkeypatch.setattr(keeper_module, "commit_rollout", full)
+    cell.rollout("r1", 3, OutcomeMsg.SUCCESS)
+    until(lambda: "disk full" in node.health().message)
+    cell.rollout("r2", 3, OutcomeMsg.SUCCESS)
+    until(lambda: node.health().values["waiting_for_disk"] == 2)
+    assert not cell.labeled
+    monkeypatch.setattr(keeper_module, "commit_rollout", commit)
+    until(lambda: len(cell.labeled) == 2)
+    assert [r.rollout_id for r in cell.labeled] == ["r1", "r2"]
+    assert node.health().level == 0
