@@ -21,8 +21,8 @@ BINS = 5
 GREY_SATURATION = 0.25
 _HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
 _SHOWN = {h: colorsys.hsv_to_rgb(k / 6, 0.85, 0.9) for k, h in enumerate(_HUES)} | {
-    "dark grey": (0.25, 0.25, 0.25),
-    "light grey": (0.8, 0.8, 0.8),
+    "dark": (0.25, 0.25, 0.25),
+    "pale": (0.8, 0.8, 0.8),
 }
 _AXES = {
     "color": (),
@@ -106,7 +106,7 @@ def _views(factor: Factor, used: Used) -> list[tuple[str, tuple[Tile, ...]]]:
 
 
 def _hue_tiles(used: Used) -> tuple[Tile, ...]:
-    """Six hues, then dark and light greys."""
+    """Six hues, then what has none: dark and pale."""
     bins: list[list[RolloutRecord]] = [[] for _ in _SHOWN]
     for record, value in used:
         bins[hue_bin(value)].append(record)
