@@ -219,3 +219,9 @@ def test_raw_figures_follow_the_papers_definitions():
     assert d.failure_modes == 2
     assert d.severity_index == pytest.approx(2.0)
     assert not d.from_model
+
+
+def test_a_policy_that_fails_with_nothing_changed_is_called_that():
+    data = summarize(META, many("nominal", [F] * 5), LIFT)
+    assert "fails already with nothing changed (5" in data.answer[0]
+    assert "preflight" in data.answer[2]

@@ -45,6 +45,8 @@ def answer(data: ReportData) -> tuple[str, ...]:
 def where(data: ReportData) -> str:
     """The worst confirmed conditions beside the unchanged scene."""
     nominal = data.nominal
+    if _useless(data):
+        return f"The policy fails already with nothing changed ({of(nominal)}): that is no question of variations."
     base = f"; with nothing changed it failed {of(nominal)}" if nominal.n else ""
     named = [f"{c.title} ({of(c.rate)})" for c in data.confirmed[:NAMED]]
     if named:
@@ -95,6 +97,8 @@ def against_table(data: ReportData) -> str:
 
 def what_next(data: ReportData) -> str:
     """The first thing to collect, and the first thing to try."""
+    if _useless(data):
+        return "Run the preflight on the policy first: wrong image, action space or version explain a failure without variations more often than the policy does."
     collect = ""
     if data.demands:
         total = sum(d.demonstrations for d in data.demands)
@@ -124,6 +128,8 @@ def missing(data: ReportData) -> tuple[str, ...]:
         out.append(
             "No model is trained: probabilities, the embedding map and suggestions are left out. Train them, then build the report again."
         )
+    elif not any(math.isfinite(c.density_ratio) for c in data.ranking):
+        out.append("No search policy is trained: densities and its proposals are left out.")
     if tally.evidence.n and not data.nominal.n:
         out.append(
             "The unchanged scene was never run: nothing says what the policy does without variations."
@@ -146,6 +152,10 @@ def missing(data: ReportData) -> tuple[str, ...]:
             f"{tally.without_frame} {_plural('rollout', tally.without_frame)} without a camera image before the policy moved."
         )
     return tuple(out)
+
+
+def _useless(data: ReportData) -> bool:
+    return any(c.id == NOMINAL and c.verdict is Verdict.FAILS for c in data.ranking)
 
 
 def _plural(word: str, n: int) -> str:
