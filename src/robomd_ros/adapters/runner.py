@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -22,6 +24,15 @@ def isolate() -> None:
     """Defaults of the environment that a user can override: stay on this machine, and find packages in this prefix."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+
+
+def die_with_parent() -> None:
+    """Under `robomd up`, which names itself in ROBOMD_PARENT: end with it even when it is killed hard (Linux)."""
+    parent = os.environ.get("ROBOMD_PARENT", "")
+    if sys.platform != "linux" or parent != str(os.getppid()):
+        return
+    pr_set_pdeathsig = 1  # linux/prctl.h
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def make_executor(node: Node) -> Executor:
@@ -46,6 +57,7 @@ def run(node_factory: Callable[[], Node]) -> int:
         0 after a clean stop, 2 with one sentence on stderr when the node could not start.
     """
     isolate()
+    die_with_parent()
     rclpy.init(args=sys.argv)
     node = None
     try:

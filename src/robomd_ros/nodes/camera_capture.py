@@ -65,7 +65,7 @@ class CameraCaptureNode(RobomdNode):
         self._arrivals: deque[float] = deque(maxlen=100)
         self._started = time.monotonic()
         self._frames = self.create_publisher(RolloutFrame, names.FRAMES, qos.FRAMES)
-        self.listen(RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.EVENTS)
+        self.listen(RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS)
         self._mismatch = False
         self._camera = self._open_camera(qos.CAMERA_RELIABLE)
         self.every(0.5, self._adapt)
