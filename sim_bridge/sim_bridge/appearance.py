@@ -24,7 +24,7 @@ from robomd_ros.core.variations import Perturbation
 _ROBOT_PREFIXES = ("robot0_", "gripper0_")  # the pedestal is furniture and keeps its colour
 _VISUAL_GROUP = 1
 _MODEL_ARRAYS = (
-    "geom_matid", "geom_rgba", "geom_size", "geom_pos", "geom_rbound", "geom_aabb",
+    "geom_matid", "geom_rgba", "geom_size", "geom_pos", "geom_rbound", "geom_aabb", "geom_sameframe",
     "light_diffuse", "light_specular", "light_dir", "cam_pos",
 )  # fmt: skip
 _HEADLIGHT_ARRAYS = ("ambient", "diffuse", "specular")
@@ -135,6 +135,8 @@ class Appearance:
     def _resize_cube(self, half: NDArray[np.float64]) -> None:
         self._resize(self._cube, half)
         # stand on the table as the real (collision) cube does, instead of hovering or sinking in
+        # (geom_pos is not read at all while the geom is marked as having the body's own frame)
+        self._model.geom_sameframe[self._cube] = 0
         self._model.geom_pos[self._cube, 2] += half[2] - self._model.geom_size[self._cube_body, 2]
 
     def _resize_table(self, half: NDArray[np.float64]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,10 +57,12 @@ class RolloutResult:
 
 
 class _Recorder:
-    """Gathers a Trace step by step."""
+    """Gathers a Trace step by step, and passes each observation on."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    observation: Observation
+
+    def __init__(self, scene: Scene, on_frame: Callable[[Observation, int], None] | None) -> None:
+        self._scene, self._on_frame = scene, on_frame
         self.stamps: list[float] = []
         self.frames: list[NDArray[np.uint8]] = []
         self.positions: list[NDArray[np.float64]] = []
@@ -71,6 +74,9 @@ class _Recorder:
         self.frames.append(observation.image)
         self.positions.append(self._scene.joint_positions)
         self.velocities.append(self._scene.joint_velocities)
+        self.observation = observation
+        if self._on_frame is not None:
+            self._on_frame(observation, len(self.frames) - 1)
 
     def trace(self) -> Trace:
         stamps = np.array(self.stamps)
@@ -125,10 +131,12 @@ class SimCell:
 
     def reset(self, seed: int) -> Observation:
         """Reset the scene; the clock moves on by one control period."""
-        self._clock_base = self.now + 1.0 / self.scene.rate
-        observation = self.scene.reset(seed)
-        self._clock_base -= self.scene.time
-        return self._stamped(observation)
+        self._place(seed, self.now + 1.0 / self.scene.rate)
+        return self._stamped(self.scene.observe())
+
+    def _place(self, seed: int, now: float) -> None:
+        self.scene.place(seed)
+        self._clock_base = now - self.scene.time
 
     def rollout(
         self,
@@ -148,25 +156,15 @@ class SimCell:
         Raises:
             NotReadyError: no policy to run.
         """
-        act = self._actor(seed, control)
-        recorder = _Recorder(self.scene)
+        if self.policy is None and control is Control.NONE:
+            raise NotReadyError("no policy is loaded: only zero-action rollouts can be run.")
+        recorder = _Recorder(self.scene, on_frame)
         stopped, error = False, None
-        observation = self.reset(seed)
-        self._see(observation, recorder, on_frame)
-        for _ in range(self.horizon):
-            if should_stop is not None and should_stop():
-                stopped = True
-                break
-            try:
-                action = act(observation)
-            except PolicyError as raised:
-                error = raised
-                break
-            recorder.actions.append(action)
-            observation = self._stamped(self.scene.step(action))
-            self._see(observation, recorder, on_frame)
-            if self.scene.success():
-                break
+        recorder.add(self.reset(seed))
+        try:
+            stopped = self._drive(self._actor(seed, control), recorder, should_stop)
+        except PolicyError as raised:
+            error = raised
         trace = recorder.trace()
         return RolloutResult(
             trace=trace,
@@ -184,7 +182,7 @@ class SimCell:
         """The frame before the policy would move, (H, W, 3) uint8; what is applied afterwards stays as it was."""
         self.scene.appearance.apply(perturbation)
         try:
-            self.scene.place(seed)
+            self._place(seed, self.now)
             return self.scene.render(*(size or (None, None)))
         finally:
             self.scene.appearance.apply(self.perturbation)
@@ -219,38 +217,50 @@ class SimCell:
         if self.policy is not None:
             self.policy.close()
 
-    def _see(
+    def _drive(
         self,
-        observation: Observation,
+        act: Callable[[Observation], NDArray[np.float32]],
         recorder: _Recorder,
-        on_frame: Callable[[Observation, int], None] | None,
-    ) -> None:
-        recorder.add(observation)
-        if on_frame is not None:
-            on_frame(observation, len(recorder.frames) - 1)
+        should_stop: Callable[[], bool] | None,
+    ) -> bool:
+        """Steps until success or horizon; True when `should_stop` ended it."""
+        for _ in range(self.horizon):
+            if should_stop is not None and should_stop():
+                return True
+            action = act(recorder.observation)
+            recorder.actions.append(action)
+            recorder.add(self._stamped(self.scene.step(action)))
+            if self.scene.success():
+                break
+        return False
 
     def _stamped(self, observation: Observation) -> Observation:
         return replace(observation, stamp=self.now)
 
     def _actor(self, seed: int, control: Control) -> Callable[[Observation], NDArray[np.float32]]:
-        if control is Control.ZERO_ACTION:
-            return lambda _: np.zeros(ACTION_DIM, np.float32)
         policy = self.policy
-        if policy is None:
-            raise NotReadyError("no policy is loaded: only zero-action rollouts can be run.")
-        policy.reset(seed)
+        if policy is None or control is Control.ZERO_ACTION:
+            return lambda _: np.zeros(ACTION_DIM, np.float32)
+        info = policy.info
+        _guarded(info.id, lambda: policy.reset(seed))
 
         def act(observation: Observation) -> NDArray[np.float32]:
-            seen = replace(
-                observation,
-                image=resize(observation.image, policy.info.image_height, policy.info.image_width),
-                proprio=self.scene.proprio(policy.info.proprio),
-            )
-            return to_osc_pose(
-                check_action(policy.info, policy.act(seen)), policy.info.action_space
-            )
+            image = resize(observation.image, info.image_height, info.image_width)
+            seen = replace(observation, image=image, proprio=self.scene.proprio(info.proprio))
+            action = _guarded(info.id, lambda: policy.act(seen))
+            return to_osc_pose(check_action(info, action), info.action_space)
 
         return act
+
+
+def _guarded(policy_id: str, call: Callable[[], Any]) -> Any:
+    """Call the policy under test, which is other people's code: whatever it raises is a PolicyError."""
+    try:
+        return call()
+    except PolicyError:
+        raise
+    except Exception as error:
+        raise PolicyError(f"policy {policy_id} failed: {type(error).__name__}: {error}") from error
 
 
 def check_fits(scene: Scene, policy: Policy) -> None:

@@ -54,13 +54,13 @@ _PROBES = {"egl": egl_works, "osmesa": osmesa_works}
 
 
 def choose() -> str:
-    """The first of EGL and OSMesa that works; only the one MUJOCO_GL names where the user has set it.
+    """The first of EGL and OSMesa that works, beginning with the one MUJOCO_GL names.
 
     Raises:
         UnavailableError: none works.
     """
     wanted = os.environ.get("MUJOCO_GL", "").lower()
-    for name in [wanted] if wanted in _PROBES else list(_PROBES):
+    for name in sorted(_PROBES, key=lambda n: n != wanted):
         if _PROBES[name]():
             return name
     raise UnavailableError(ADVICE)

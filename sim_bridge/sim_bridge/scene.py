@@ -50,7 +50,8 @@ def _fast_grippers() -> dict[str, str]:
 
 def _build(robot: str, rate: float, horizon: int) -> Any:
     """Build robosuite's Lift without its own rendering and observations."""
-    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    # a filter: robosuite sets the logger's level and warns of optional packages while it is imported
+    logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
     import robosuite
     from robosuite.utils.placement_samplers import UniformRandomSampler
 
