@@ -11,6 +11,7 @@ nodes = [
     "search_service",
     "risk_overlay",
     "diagnosis",
+    "start_diagnosis",
 ]
 
 setup(

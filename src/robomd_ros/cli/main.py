@@ -32,7 +32,9 @@ class LazyGroup(TyperGroup):
         """Replace the placeholder of the command that was asked for by the command itself."""
         if args and args[0] in COMMANDS:
             module = importlib.import_module(f"robomd_ros.cli.{args[0]}")
-            self.commands[args[0]] = typer.main.get_command(module.app)
+            command = typer.main.get_command(module.app)
+            command.help = command.help or COMMANDS[args[0]]
+            self.commands[args[0]] = command
         return super().resolve_command(ctx, args)
 
 
