@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.sac.policies import SACPolicy
+from torch.distributions import Categorical, Normal
 
 from robomd_ros.core.errors import NotReadyError, RobomdError, StorageError
 from robomd_ros.core.files import storage_error, write_atomic
@@ -234,7 +235,7 @@ class SearchPolicy:
                 mean, log_std, _ = network.actor.get_action_dist_params(self._state())
                 std = log_std.exp()
             else:
-                normal = network.get_distribution(self._state()).distribution
+                normal = cast(Normal, network.get_distribution(self._state()).distribution)
                 mean, std = normal.mean, normal.stddev
         return mean[0].double().numpy(), std[0].double().numpy()
 
@@ -242,5 +243,6 @@ class SearchPolicy:
         """(A,) log probabilities of the first action."""
         count = len(self.actions.ids) if self.actions else 0
         with torch.no_grad():
-            logits = network.get_distribution(torch.zeros(1, count)).distribution.logits
-        return logits[0].double().numpy()
+            network = cast(ActorCriticPolicy, network)
+            first = cast(Categorical, network.get_distribution(torch.zeros(1, count)).distribution)
+        return first.logits[0].double().numpy()

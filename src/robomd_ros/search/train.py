@@ -6,7 +6,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import stable_baselines3
@@ -24,7 +24,7 @@ from robomd_ros.search.discrete import CatalogueRollouts, CatalogueVecEnv, Known
 from robomd_ros.search.env import VirtualRolloutVecEnv
 from robomd_ros.search.known import KnownSet, Projection
 from robomd_ros.search.mdp import Landscape
-from robomd_ros.search.policy import DiscreteActions, SearchPolicy
+from robomd_ros.search.policy import DiscreteActions, Network, SearchPolicy
 
 Progress = Callable[[str, float, float], None]
 """(phase, fraction 0..1, mean reward of the latest episodes or NaN)."""
@@ -80,9 +80,8 @@ def train_search(
             "torch": torch.__version__,
         },
     }
-    return SearchPolicy(
-        config, projection, known.start(), model.policy.eval(), untrained.eval(), actions, facts
-    )
+    networks = cast(Network, model.policy.eval()), cast(Network, untrained.eval())
+    return SearchPolicy(config, projection, known.start(), *networks, actions, facts)
 
 
 def _make_env(

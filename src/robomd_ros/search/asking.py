@@ -1,0 +1,292 @@
+"""Asking: how likely does the policy fail under this?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robomd_ros.core.answers import (
+    MAX_EVIDENCE,
+    MAX_QUESTIONS,
+    Answer,
+    Evidence,
+    Quality,
+    Question,
+    RiskMap,
+)
+from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, TooLargeError
+from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.study import Study
+from robomd_ros.core.variations import Catalogue, Perturbation
+from robomd_ros.learning.embedding import Embedding
+from robomd_ros.learning.inputs import Inputs
+from robomd_ros.search.calibration import Calibration, Neighbourhood
+from robomd_ros.search.known import Floats, KnownSet
+from robomd_ros.search.modes import Calibrations, Mode, fit_modes, modes_of
+from robomd_ros.search.policy import SearchPolicy
+from robomd_ros.search.quality import HeldOut
+from robomd_ros.search.risk_map import make_risk_map, rank
+
+
+class Asker:
+    """Answers questions from an embedding, the known rollouts and, where trained, the search policy.
+
+    Never changes after construction, so any number of threads may ask; `with_records` makes a new one.
+
+    Attributes:
+        embedding, search, catalogue: what it was made with.
+        known: every evidence rollout.
+        tried: the different perturbations among them.
+        quality: figures on the held-out rollouts.
+        heldout: the answers behind them; None = too few were held out.
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        records: Sequence[RolloutRecord],
+        catalogue: Catalogue,
+        search: SearchPolicy | None = None,
+        heldout_ids: Iterable[str] | None = None,
+        *,
+        earlier: Asker | None = None,
+    ) -> None:
+        """Embed the rollouts and calibrate.
+
+        Args:
+            embedding: frozen.
+            records: rollouts; those that are no evidence are left out.
+            catalogue: of the task.
+            search: None = densities are NaN.
+            heldout_ids: rollouts no model has seen; None = as the embedding says.
+            earlier: an asker with the same models, whose embeddings and calibration are reused.
+
+        Raises:
+            NotReadyError: no evidence at all.
+        """
+        kept = [r for r in records if r.is_evidence]
+        if not kept:
+            raise NotReadyError("no labelled rollout yet: run and label some first.")
+        self.embedding, self.search, self.catalogue = embedding, search, catalogue
+        self._perturbations = [r.perturbation for r in kept]
+        self.policy_id = Counter(r.policy_id for r in kept).most_common(1)[0][0]
+        self.known = self._know(kept, earlier)
+        self._logits = embedding.failure_logits(self.known.embeddings).astype(np.float64)
+        self._rows: dict[str, list[int]] = {}
+        for row, pid in enumerate(self.known.perturbation_ids):
+            self._rows.setdefault(pid, []).append(row)
+        self.tried = [self._perturbations[rows[0]] for rows in self._rows.values()]
+        self._calibrations: Calibrations = (
+            earlier._calibrations if earlier else self._calibrate(kept, heldout_ids)
+        )
+
+    @classmethod
+    def from_study(cls, study: Study | str | Path) -> Asker:
+        """Open a trained study, read only.
+
+        Raises:
+            UnknownIdError: no study there.
+            NotReadyError: no embedding is trained, or no rollout is labelled.
+            StorageError: a model or the store is damaged.
+        """
+        opened = study if isinstance(study, Study) else Study.open(study)
+        embedding = Embedding.load(opened.models)
+        with opened.store(read_only=True) as store:
+            records = store.records(evidence_only=True)
+        return cls(embedding, records, opened.catalogue(), load_search(opened.models, embedding))
+
+    def with_records(self, records: Sequence[RolloutRecord]) -> Asker:
+        """The same models and calibration with other evidence; only new rollouts are embedded."""
+        return Asker(self.embedding, records, self.catalogue, self.search, earlier=self)
+
+    @property
+    def quality(self) -> Quality:
+        """Figures on the held-out rollouts; NaN where too few were."""
+        return self._calibrations.quality
+
+    @property
+    def heldout(self) -> HeldOut | None:
+        """The answers behind `quality`."""
+        return self._calibrations.heldout
+
+    def tally(self, perturbation: Perturbation) -> tuple[int, int]:
+        """(rollouts, failures) of exactly this perturbation."""
+        rows = self._rows.get(perturbation.id, [])
+        return len(rows), int(self.known.failed[rows].sum())
+
+    def embed(self, questions: Sequence[Question]) -> Floats:
+        """Embeddings of questions, (N, 512), as `ask` uses them."""
+        return self._place(questions)[0]
+
+    def ask(self, questions: Sequence[Question], evidence: int = 5) -> list[Answer]:
+        """Answer questions, riskiest first.
+
+        Args:
+            questions: 1 to MAX_QUESTIONS.
+            evidence: nearest known rollouts to name in each answer, at most MAX_EVIDENCE.
+
+        Raises:
+            InvalidArgumentError: no question, or a negative `evidence`.
+            TooLargeError: too many questions or too much evidence asked for.
+        """
+        _check_request(len(questions), evidence)
+        embeddings, logits, modes = self._place(questions)
+        near = self._neighbourhood(questions, embeddings, logits)
+        mean, low, high, effective, limit = self._judge(near, modes)
+        density, untrained = self._densities(embeddings)
+        ratio = np.exp(density - density.max())
+        answers = []
+        for i, question in enumerate(questions):
+            rollouts, failures = self._count(question)
+            answers.append(
+                Answer(
+                    question=question,
+                    index=i,
+                    p_failure=float(mean[i]),
+                    p_low=float(low[i]),
+                    p_high=float(high[i]),
+                    log_density=float(density[i]),
+                    density_ratio=float(ratio[i]),
+                    log_density_untrained=float(untrained[i]),
+                    distance=float(near.nearest[i]),
+                    distance_limit=float(limit[i]),
+                    seen=rollouts > 0,
+                    rollouts=rollouts,
+                    failures=failures,
+                    effective_rollouts=float(effective[i]),
+                    evidence=self._evidence(near.distances[i], evidence),
+                )
+            )
+        return rank(answers)
+
+    def risk_map(self, perturbations: Sequence[Perturbation] | None = None) -> RiskMap:
+        """Answers over the catalogue (or the given perturbations), ranked, with entropy, NFM and FSI."""
+        return make_risk_map(self, perturbations)
+
+    def _know(self, kept: Sequence[RolloutRecord], earlier: Asker | None) -> KnownSet:
+        embeddings = np.zeros((len(kept), self.embedding.dim), np.float32)
+        old = {i: row for row, i in enumerate(earlier.known.ids)} if earlier else {}
+        fresh = [n for n, r in enumerate(kept) if r.id not in old]
+        for n, record in enumerate(kept):
+            if earlier is not None and record.id in old:
+                embeddings[n] = earlier.known.embeddings[old[record.id]]
+        if fresh:
+            inputs = Inputs.from_records([kept[n] for n in fresh], self.catalogue)
+            embeddings[fresh] = self.embedding.embed(inputs)
+        return KnownSet(
+            embeddings,
+            np.array([r.outcome is Outcome.FAILURE for r in kept]),
+            tuple(r.id for r in kept),
+            tuple(r.perturbation.id for r in kept),
+        )
+
+    def _calibrate(
+        self, kept: Sequence[RolloutRecord], heldout_ids: Iterable[str] | None
+    ) -> Calibrations:
+        held_ids = set(self.embedding.facts.heldout_ids if heldout_ids is None else heldout_ids)
+        held = np.array([r.id in held_ids for r in kept])
+        inputs = Inputs.from_records(kept, self.catalogue)
+        return fit_modes(self.embedding, self.known, self._perturbations, inputs, held, self.search)
+
+    def _place(
+        self, questions: Sequence[Question]
+    ) -> tuple[Floats, NDArray[np.float64], list[Mode]]:
+        """Embedding, logit and mode of each question.
+
+        A perturbation that was rolled out, asked without an image or another text, is placed where its rollouts are:
+        their middle one, with their mean logit. Anything else is embedded as it is asked.
+        """
+        inputs = Inputs.from_questions(questions, self.catalogue)
+        modes = modes_of(inputs)
+        embeddings = np.zeros((len(questions), self.embedding.dim), np.float32)
+        logits = np.zeros(len(questions))
+        asked = []
+        for i, question in enumerate(questions):
+            rows = self._rows_of(question) if question.image is None and not question.text else []
+            if rows:
+                embeddings[i] = _middle(self.known.embeddings[rows])
+                logits[i] = self._logits[rows].mean()
+                modes[i] = Mode(image=True, factors=True)
+            else:
+                asked.append(i)
+        if asked:
+            rows_asked = np.array(asked)
+            embeddings[rows_asked] = self.embedding.embed(inputs[rows_asked])
+            logits[rows_asked] = self.embedding.failure_logits(embeddings[rows_asked])
+        return embeddings, logits, modes
+
+    def _neighbourhood(
+        self, questions: Sequence[Question], embeddings: Floats, logits: NDArray[np.float64]
+    ) -> Neighbourhood:
+        same = np.zeros((len(questions), len(self.known)), np.bool_)
+        for i, question in enumerate(questions):
+            same[i, self._rows_of(question)] = True
+        distances = self.known.index.distances(embeddings)
+        return Neighbourhood(logits, distances, same, self.known.failed)
+
+    def _judge(self, near: Neighbourhood, modes: Sequence[Mode]) -> tuple[NDArray[np.float64], ...]:
+        """Mean, low, high, effective rollouts and distance limit of each question, each by its mode's calibration."""
+        out = np.zeros((5, len(modes)))
+        for mode in set(modes):
+            rows = np.array([m == mode for m in modes])
+            calibration: Calibration = self._calibrations.of(mode)
+            posterior = calibration.posterior(near[rows])
+            low, high = posterior.interval()
+            limit = np.full(len(low), calibration.distance_limit)
+            out[:, rows] = posterior.mean, low, high, posterior.effective, limit
+        return tuple(out)
+
+    def _densities(self, embeddings: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self.search is None:
+            unknown = np.full(len(embeddings), np.nan)
+            return unknown, unknown
+        return self.search.log_density(embeddings), self.search.log_density_untrained(embeddings)
+
+    def _rows_of(self, question: Question) -> list[int]:
+        pert = question.perturbation
+        return self._rows.get(pert.id, []) if pert is not None else []
+
+    def _count(self, question: Question) -> tuple[int, int]:
+        return self.tally(question.perturbation) if question.perturbation is not None else (0, 0)
+
+    def _evidence(self, distances: NDArray[np.float64], count: int) -> tuple[Evidence, ...]:
+        nearest = np.argsort(distances, kind="stable")[:count]
+        return tuple(
+            Evidence(
+                self.known.ids[i],
+                Outcome.FAILURE if self.known.failed[i] else Outcome.SUCCESS,
+                float(distances[i]),
+            )
+            for i in nearest
+        )
+
+
+def load_search(models: Path, embedding: Embedding) -> SearchPolicy | None:
+    """The saved search policy, or None where there is none or it was trained in another embedding."""
+    try:
+        search = SearchPolicy.load(models)
+    except NotReadyError:
+        return None
+    return search if search.facts.get("embedding_id") == embedding.id else None
+
+
+def _middle(embeddings: Floats) -> Floats:
+    """The one nearest to the mean."""
+    away = np.linalg.norm(embeddings - embeddings.mean(axis=0), axis=1)
+    return embeddings[int(np.argmin(away))]
+
+
+def _check_request(questions: int, evidence: int) -> None:
+    if questions < 1:
+        raise InvalidArgumentError("no question: give at least one.")
+    if questions > MAX_QUESTIONS:
+        raise TooLargeError(f"{questions} questions at once; at most {MAX_QUESTIONS}.")
+    if evidence < 0:
+        raise InvalidArgumentError(f"evidence {evidence}: want 0 to {MAX_EVIDENCE}.")
+    if evidence > MAX_EVIDENCE:
+        raise TooLargeError(f"evidence {evidence}; at most {MAX_EVIDENCE}.")

@@ -1,0 +1,265 @@
+"""From an embedding's logit and its neighbours to P(failure) with an interval.
+
+The answer is a Beta distribution. Its prior mean is the embedding's head, Platt-scaled on held-out rollouts; its prior
+strength is worth `strength` rollouts. Known rollouts are added as evidence: those of exactly the same perturbation with
+weight 1, the NEIGHBOURS nearest others with `weight * exp(-d^2 / (2 length^2))`. Beyond the distance limit prior and
+neighbours lose their strength and the prior's mean returns to the overall failure rate: far from everything known the
+answer is the overall rate, hardly sure. So the interval shrinks with evidence and widens with distance. All numbers are
+fitted by held-out likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from robomd_ros.core.statistics import beta_interval
+
+Floats = NDArray[np.float64]
+
+FAR_STRENGTH = 2.0
+"""Prior strength [rollouts] infinitely far from everything known: as good as nothing."""
+NEIGHBOURS = 10
+MIN_FIT = 20
+"""Held-out rollouts below which nothing is fitted."""
+GROUP = 5
+_STRENGTHS = (2.0, 4.0, 8.0, 16.0, 32.0)
+_WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
+_LENGTHS = (0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What is known around N questions.
+
+    Attributes:
+        logits: (N,) the head's logit(failure).
+        distances: (N, M) to each known rollout, embedding unit.
+        same: (N, M) True where the known rollout had exactly the question's perturbation.
+        failed: (M,) outcomes of the known rollouts.
+    """
+
+    logits: Floats
+    distances: Floats
+    same: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+
+    @cached_property
+    def nearest(self) -> Floats:
+        """(N,) distance to the nearest known rollout."""
+        return self.distances.min(axis=1)
+
+    @cached_property
+    def others(self) -> Floats:
+        """(N, M) distances to the NEIGHBOURS nearest rollouts of other perturbations, infinite for the rest."""
+        distances = np.where(self.same, np.inf, self.distances)
+        if distances.shape[1] <= NEIGHBOURS:
+            return distances
+        nearest = np.argpartition(distances, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+        kept = np.full_like(distances, np.inf)
+        np.put_along_axis(kept, nearest, np.take_along_axis(distances, nearest, axis=1), axis=1)
+        return kept
+
+    def __getitem__(self, rows: NDArray) -> Neighbourhood:
+        """Some of the questions."""
+        return Neighbourhood(self.logits[rows], self.distances[rows], self.same[rows], self.failed)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Beta(alpha, beta) of each question's P(failure), and the weight of its evidence in rollouts, all (N,)."""
+
+    alpha: Floats
+    beta: Floats
+    effective: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """P(failure), (N,)."""
+        return self.alpha / (self.alpha + self.beta)
+
+    def interval(self, confidence: float = 0.90) -> tuple[Floats, Floats]:
+        """Low and high ends, (N,) each."""
+        return beta_interval(self.alpha, self.beta, confidence)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything between a neighbourhood and its posterior.
+
+    Attributes:
+        distance_limit: beyond it the head is not to be trusted, embedding unit.
+        base: overall failure rate, kept in 0.1..0.9.
+        slope, offset: Platt scaling of the logit.
+        strength: of the prior within the limit [rollouts].
+        weight: of a neighbour at distance 0 [rollouts].
+        length: scale of the neighbours' weight, embedding unit.
+    """
+
+    distance_limit: float
+    base: float
+    slope: float = 0.5
+    offset: float = 0.0
+    strength: float = 4.0
+    weight: float = 0.1
+    length: float = 1.0
+
+    @classmethod
+    def default(cls, distance_limit: float, failed: NDArray[np.bool_]) -> Calibration:
+        """Cautious numbers for when too little is held out to fit any."""
+        limit = max(distance_limit, 1e-9)
+        return cls(limit, base_rate(failed), strength=FAR_STRENGTH, length=0.5 * limit)
+
+    def head(self, logits: Floats) -> Floats:
+        """Platt-scaled probability of the head alone."""
+        return special.expit(self.slope * logits + self.offset)
+
+    def posterior(self, near: Neighbourhood) -> Posterior:
+        """The answer to each question."""
+        trust = np.exp(-np.maximum(near.nearest / self.distance_limit - 1.0, 0.0))
+        mean = self.base + trust * (self.head(near.logits) - self.base)
+        mean = np.clip(mean, 1e-4, 1 - 1e-4)
+        strength = FAR_STRENGTH + trust * (self.strength - FAR_STRENGTH)
+        weights = near.same + trust[:, None] * self._neighbour_weights(near)
+        failures, effective = weights @ near.failed, weights.sum(axis=1)
+        return Posterior(
+            strength * mean + failures, strength * (1.0 - mean) + effective - failures, effective
+        )
+
+    def _neighbour_weights(self, near: Neighbourhood) -> Floats:
+        """(N, M) weights of the nearest known rollouts of other perturbations, 0 for the rest."""
+        return self.weight * np.exp(-0.5 * (near.others / self.length) ** 2)
+
+
+def base_rate(failed: NDArray[np.bool_]) -> float:
+    """Overall failure rate, add-half smoothed, kept in 0.1..0.9 so that "unknown" is never nearly certain."""
+    return float(np.clip((failed.sum() + 0.5) / (len(failed) + 1.0), 0.1, 0.9))
+
+
+def fit_calibration(
+    start: Calibration, near: Neighbourhood, failed: NDArray[np.bool_], groups: NDArray[np.intp]
+) -> Calibration:
+    """Fit the numbers to held-out rollouts; the start is returned where they are too few or all alike.
+
+    The mean is judged by the likelihood of each outcome, the strength by the beta-binomial likelihood of the failures
+    in each group: outcomes of one group that scatter more than the means say want a weaker prior.
+
+    Args:
+        start: distance limit and base are kept.
+        near: N held-out rollouts, asked without their own outcome.
+        failed: (N,) their outcomes.
+        groups: (N,) group number of each, see `group_alike`.
+    """
+    if len(failed) < MIN_FIT or failed.all() or not failed.any():
+        return start
+    slope, offset = _fit_platt(near.logits, failed)
+    best, best_score = start, -np.inf
+    for strength, weight, length in product(_STRENGTHS, _WEIGHTS, _LENGTHS):
+        if weight == 0.0 and length != _LENGTHS[0]:
+            continue  # without neighbours their length means nothing
+        candidate = replace(
+            start, slope=slope, offset=offset, strength=strength, weight=weight,
+            length=length * start.distance_limit,
+        )  # fmt: skip
+        posterior = candidate.posterior(near)
+        score = _log_likelihood(posterior, failed, groups)
+        if score > best_score:
+            best, best_score = candidate, score
+    return best
+
+
+def group_alike(
+    distances: Floats, perturbation_ids: tuple[str, ...], size: int = GROUP
+) -> NDArray[np.intp]:
+    """Group N rollouts that should fail alike: of one perturbation where `size` or more are, else near each other.
+
+    Args:
+        distances: (N, N) between their embeddings.
+        perturbation_ids: N of them.
+        size: rollouts a group of near ones.
+
+    Returns:
+        (N,) group numbers.
+    """
+    groups = np.full(len(perturbation_ids), -1)
+    ids = np.array(perturbation_ids)
+    number = 0
+    for same in (ids == i for i in dict.fromkeys(perturbation_ids)):
+        if same.sum() >= size:
+            groups[same] = number
+            number += 1
+    while (groups < 0).any():
+        left = np.flatnonzero(groups < 0)
+        nearest = left[np.argsort(distances[left[0], left], kind="stable")[:size]]
+        groups[nearest] = number
+        number += 1
+    return groups
+
+
+def coverage(
+    posterior: Posterior,
+    failed: NDArray[np.bool_],
+    groups: NDArray[np.intp],
+    confidence: float = 0.90,
+) -> float:
+    """Share of groups whose number of failures lies in the central interval that their answers predict.
+
+    A group shares one unknown P(failure), so its count is beta-binomial. Counts are whole numbers; a count at the edge
+    of the interval is counted by the part of its probability inside, so that true answers give exactly `confidence`.
+    """
+    tail = (1 - confidence) / 2
+    inside = []
+    for alpha, beta, n, k in _pooled(posterior, failed, groups):
+        mass = np.exp(_log_beta_binomial(np.arange(n + 1), n, alpha, beta))
+        below = float(mass[:k].sum())
+        above = below + float(mass[k])
+        overlap = min(above, 1 - tail) - max(below, tail)
+        inside.append(max(0.0, overlap) / max(above - below, 1e-12))
+    return float(np.mean(inside)) if inside else float("nan")
+
+
+def _fit_platt(logits: Floats, failed: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and offset of least held-out log loss; a weak pull of the slope to 1 keeps separable sets finite."""
+
+    def loss(x: Floats) -> float:
+        z = x[0] * logits + x[1]
+        return float(np.logaddexp(0.0, np.where(failed, -z, z)).sum() + 0.5 * (x[0] - 1.0) ** 2)
+
+    found = optimize.minimize(loss, np.array([1.0, 0.0]), bounds=[(0.02, 5.0), (-10.0, 10.0)])
+    return float(found.x[0]), float(found.x[1])
+
+
+def _log_likelihood(
+    posterior: Posterior, failed: NDArray[np.bool_], groups: NDArray[np.intp]
+) -> float:
+    mean = posterior.mean
+    each = np.log(np.where(failed, mean, 1.0 - mean)).sum()
+    together = sum(
+        float(_log_beta_binomial(k, n, alpha, beta))
+        for alpha, beta, n, k in _pooled(posterior, failed, groups)
+    )
+    return float(each) + together
+
+
+def _pooled(
+    posterior: Posterior, failed: NDArray[np.bool_], groups: NDArray[np.intp]
+) -> list[tuple[float, float, int, int]]:
+    """(alpha, beta, rollouts, failures) of each group, alpha and beta from the mean answer and strength of its members."""
+    pooled = []
+    for group in np.unique(groups):
+        members = groups == group
+        mean = float(posterior.mean[members].mean())
+        strength = float((posterior.alpha + posterior.beta)[members].mean())
+        counts = int(members.sum()), int(failed[members].sum())
+        pooled.append((strength * mean, strength * (1.0 - mean), *counts))
+    return pooled
+
+
+def _log_beta_binomial(k: NDArray | int, n: int, alpha: float, beta: float) -> NDArray:
+    choose = special.gammaln(n + 1) - special.gammaln(np.add(k, 1)) - special.gammaln(n - k + 1)
+    return choose + special.betaln(k + alpha, n - k + beta) - special.betaln(alpha, beta)

@@ -1,0 +1,128 @@
+"""Calibration by what a question holds: with or without an image, with or without factor values.
+
+An embedding that lacks an input is less sure and lies elsewhere; asked so, it gets numbers fitted to held-out rollouts
+asked in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robomd_ros.core.answers import Quality
+from robomd_ros.core.variations import Perturbation
+from robomd_ros.learning.embedding import Embedding
+from robomd_ros.learning.inputs import Inputs
+from robomd_ros.search.calibration import Calibration, Neighbourhood, fit_calibration, group_alike
+from robomd_ros.search.known import KnownSet, NearestIndex
+from robomd_ros.search.policy import SearchPolicy
+from robomd_ros.search.quality import HeldOut, measure
+
+LIMIT_PERCENTILE = 95.0
+_LIMIT_SAMPLE = 200  # rollouts asked anew in each mode to find its distance limit
+
+
+class Mode(NamedTuple):
+    """What a question holds besides its sentence."""
+
+    image: bool
+    factors: bool
+
+
+FULL = Mode(image=True, factors=True)
+MODES = (FULL, Mode(image=False, factors=True), Mode(image=True, factors=False), Mode(False, False))
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """One calibration a mode, and how good the answers of the full mode are."""
+
+    by_mode: Mapping[Mode, Calibration]
+    quality: Quality = field(default_factory=Quality)
+    heldout: HeldOut | None = None
+
+    def of(self, mode: Mode) -> Calibration:
+        """The calibration of a mode."""
+        return self.by_mode[mode]
+
+
+def modes_of(inputs: Inputs) -> list[Mode]:
+    """Mode of each question."""
+    pairs = zip(inputs.image_mask.tolist(), inputs.factors_known.tolist(), strict=True)
+    return [Mode(image, factors) for image, factors in pairs]
+
+
+def fit_modes(
+    embedding: Embedding,
+    known: KnownSet,
+    perturbations: Sequence[Perturbation],
+    inputs: Inputs,
+    held: NDArray[np.bool_],
+    search: SearchPolicy | None,
+) -> Calibrations:
+    """Fit every mode to the held-out rollouts and measure the full one.
+
+    Args:
+        embedding: frozen.
+        known: M evidence rollouts.
+        perturbations: what was applied in each.
+        inputs: what the embedding read of each.
+        held: (M,) True for those no model has seen.
+        search: scored beside the answers.
+    """
+    trained = known.subset(~held)
+    if not held.any() or not len(trained):
+        return Calibrations({m: _start(embedding, known, inputs, m) for m in MODES})
+    out, held_set = known.subset(held), inputs[held]
+    groups = group_alike(
+        NearestIndex(out.embeddings).distances(out.embeddings), out.perturbation_ids
+    )
+    by_mode, starts, nears = {}, {}, {}
+    for mode in MODES:
+        asked = out.embeddings if mode == FULL else embedding.embed(as_asked(held_set, mode))
+        starts[mode] = _start(embedding, known, inputs, mode)
+        nears[mode] = _against(embedding, asked, out, trained, mode)
+        by_mode[mode] = fit_calibration(starts[mode], nears[mode], out.failed, groups)
+    rows = np.flatnonzero(held), np.flatnonzero(~held)
+    of_held, of_trained = ([perturbations[i] for i in part] for part in rows)
+    quality, heldout = measure(starts[FULL], nears[FULL], out, of_held, of_trained, search)
+    return Calibrations(by_mode, quality, heldout)
+
+
+def as_asked(inputs: Inputs, mode: Mode) -> Inputs:
+    """Rollouts as questions of a mode; an image without factor values comes without a sentence, too."""
+    text = mode.factors or not mode.image
+    return inputs.only(image=mode.image, text=text, factors=mode.factors)
+
+
+def _against(
+    embedding: Embedding, asked: NDArray, held: KnownSet, trained: KnownSet, mode: Mode
+) -> Neighbourhood:
+    same = np.zeros((len(held), len(trained)), np.bool_)
+    if mode.factors:  # otherwise nobody knows that it is the same perturbation
+        same = np.array(held.perturbation_ids)[:, None] == np.array(trained.perturbation_ids)
+    return Neighbourhood(
+        embedding.failure_logits(asked).astype(np.float64),
+        trained.index.distances(asked),
+        same,
+        trained.failed,
+    )
+
+
+def _start(embedding: Embedding, known: KnownSet, inputs: Inputs, mode: Mode) -> Calibration:
+    """Distance limit: the 95th percentile of the distance from a known rollout, asked so, to the nearest other one."""
+    if mode == FULL:
+        nearest = known.leave_one_out_distances()
+    else:
+        step = max(1, len(known) // _LIMIT_SAMPLE)
+        rows = np.arange(0, len(known), step)
+        distances = known.index.distances(embedding.embed(as_asked(inputs[rows], mode)))
+        distances[np.arange(len(rows)), rows] = np.inf
+        nearest = distances.min(axis=1)
+    finite = nearest[np.isfinite(nearest)]
+    limit = float(np.percentile(finite, LIMIT_PERCENTILE)) if len(finite) else 1.0
+    return Calibration.default(limit, known.failed)
