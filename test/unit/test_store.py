@@ -169,7 +169,7 @@ def test_labels_that_say_nothing_and_unknown_rollouts_are_refused(store):
     store.add(make_record("a"))
     with pytest.raises(InvalidArgumentError, match="undo"):
         store.label("a", Label(Outcome.UNKNOWN, "me", 1.0))
-    for call in (store.get, store.undo, store.history, store.forget_recording):
+    for call in (store.get, store.undo, store.history):
         with pytest.raises(UnknownIdError, match="no rollout 'b'"):
             call("b")
     with pytest.raises(UnknownIdError):

@@ -12,6 +12,8 @@ from robomd_ros.core.frame_codec import decode_frame
 from robomd_ros.core.store_rows import Row, pixels_sha256, row_digest
 from robomd_ros.core.store_schema import connect, transaction
 
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # SQLite's messages quote damaged bytes
+
 
 @dataclass
 class Saved:
@@ -70,7 +72,7 @@ def _copy_rollout(old: sqlite3.Connection, new: sqlite3.Connection, row: Row, sa
     _insert(new, "rollouts", row)
     saved.rollouts += 1
     frame = None
-    with suppress(sqlite3.Error):
+    with suppress(*_UNREADABLE):
         frame = _frame_row(old, row["id"])
     if frame is not None and _same_pixels(frame, row):
         _insert(new, "frames", frame)
@@ -113,14 +115,14 @@ def _rows(db: sqlite3.Connection, table: str, key: str) -> list[Row]:
     """All rows that can be read: forwards to the first damaged page, backwards to the last one, then one by one."""
     found: dict[int, Row] = {}
     for order in ("ASC", "DESC"):
-        with suppress(sqlite3.Error):
+        with suppress(*_UNREADABLE):
             cursor = db.execute(f"SELECT * FROM {table} ORDER BY {key} {order}")
             for values in cursor:
                 row = _named(cursor, values)
                 found[row[key]] = row
             return [found[k] for k in sorted(found)]
     for number in set(range(1, max(found, default=0))) - set(found):
-        with suppress(sqlite3.Error):
+        with suppress(*_UNREADABLE):
             cursor = db.execute(f"SELECT * FROM {table} WHERE {key} = ?", (number,))
             values = cursor.fetchone()
             if values is not None:

@@ -140,11 +140,12 @@ class RolloutStore:
             self._insert("labels", undo_row(rollout_id, labeler, stamp, newest))
         return self.get(rollout_id)
 
-    def forget_recording(self, rollout_id: str) -> None:
-        """Note that the rollout's recording is gone; the row and its labels stay."""
+    def set_recording(self, rollout_id: str, name: str) -> RolloutRecord:
+        """Note the file name of the rollout's recording; "" = there is none."""
         with self._writing(), transaction(self._db):
             self._require(rollout_id)
-            self._db.execute("UPDATE rollouts SET recording = '' WHERE id = ?", (rollout_id,))
+            self._db.execute("UPDATE rollouts SET recording = ? WHERE id = ?", (name, rollout_id))
+        return self.get(rollout_id)
 
     def get(self, rollout_id: str, with_frame: bool = True) -> RolloutRecord:
         """One rollout. Raises UnknownIdError."""
@@ -362,9 +363,5 @@ def _where(clauses: list[str]) -> str:
 
 
 def _kind(outcome: int) -> str:
-    known = {
-        Outcome.SUCCESS: "successes",
-        Outcome.FAILURE: "failures",
-        Outcome.UNKNOWN: "unlabeled",
-    }
-    return known.get(Outcome(outcome), "not_evidence")
+    known = {0: "unlabeled", 1: "successes", 2: "failures"}
+    return known.get(outcome, "not_evidence")

@@ -86,8 +86,14 @@ def row_digest(row: Mapping[str, Any]) -> str:
 
 
 def read_label(row: Mapping[str, Any]) -> Label:
-    """The label of a row of table `labels`."""
-    return Label(Outcome(row["outcome"]), row["labeler"], row["stamp"], row["reason"], row["phase"])
+    """The label of a row of table `labels`. Raises StorageError when it is damaged."""
+    try:
+        outcome = Outcome(row["outcome"])
+    except ValueError as error:
+        raise StorageError(
+            f"a label of rollout {row['rollout_id']!r} is damaged: {error}"
+        ) from error
+    return Label(outcome, row["labeler"], row["stamp"], row["reason"], row["phase"])
 
 
 def read_record(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
+
+from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.records import RolloutRecord, Trace
 from robomd_ros.core.store import RolloutStore
 from robomd_ros.core.study import Study
@@ -43,7 +46,38 @@ def commit_rollout(
         return store.add(record)  # the same once more, or an error
     if trace is None or not keep_recording:
         return store.add(replace(record, recording=""))
-    info = {
+    name = write_recording(trace, study.recordings, record.id, _info(record))
+    try:
+        return store.add(replace(record, recording=name))
+    except BaseException:
+        with suppress(OSError):
+            (study.recordings / name).unlink()
+        raise
+
+
+def attach_recording(
+    study: Study, store: RolloutStore, replay: RolloutRecord, trace: Trace
+) -> RolloutRecord:
+    """Give a stored rollout the recording of its replay, if that is the same rollout again.
+
+    Raises:
+        UnknownIdError: no such rollout.
+        InvalidArgumentError: the replay began with another frame, took other steps, or ended otherwise.
+    """
+    stored = store.get(replay.id)
+    first_label = stored.labels[0].outcome if stored.labels else replay.outcome
+    same_start = stored.first_frame is None or np.array_equal(stored.first_frame, trace.frames[0])
+    if not same_start or (stored.steps, first_label) != (replay.steps, replay.outcome):
+        raise InvalidArgumentError(
+            f"the replay of rollout {replay.id} is another rollout ({replay.outcome.name} after {replay.steps} steps, "
+            f"stored: {first_label.name} after {stored.steps}): other policy, versions or renderer?"
+        )
+    name = write_recording(trace, study.recordings, stored.id, _info(stored))
+    return store.set_recording(stored.id, name)
+
+
+def _info(record: RolloutRecord) -> dict[str, str]:
+    return {
         "perturbation_id": record.perturbation.id,
         "sentence": record.perturbation.sentence,
         "task": record.task,
@@ -52,10 +86,3 @@ def commit_rollout(
         "purpose": record.purpose,
         "seed": str(record.seed),
     }
-    name = write_recording(trace, study.recordings, record.id, info)
-    try:
-        return store.add(replace(record, recording=name))
-    except BaseException:
-        with suppress(OSError):
-            (study.recordings / name).unlink()
-        raise
