@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import yaml
 from circus import get_arbiter, logger
+from circus.exc import ConflictError
 
 from robomd_ros.graph import NodeSpec
 
@@ -92,6 +93,7 @@ class Supervisor:
             0, or the exit code of the node named by `stop_with`.
         """
         logger.setLevel(logging.ERROR)
+        logging.getLogger("tornado.application").addFilter(_is_news)
         with tempfile.TemporaryDirectory(prefix="robomd-") as folder:
             self._arbiter = get_arbiter(
                 [self._watcher(spec, Path(folder)) for spec in self._table],
@@ -162,12 +164,16 @@ class Supervisor:
         return pause
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for circus' own tick, which complains while everything is being stopped."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ConflictError))
+
+
 def environment() -> dict[str, str]:
     """Of the nodes: ours, with defaults that a user can override."""
     env = dict(os.environ)
     # The wheels' bootstrapper leaves its guard behind, which a child of another venv would trip over.
-    for leaked in ("_ROS_WHEELS_BOOTSTRAP_COMPLETE",):
-        env.pop(leaked, None)
+    env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     env.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     env.setdefault("PYTHONUNBUFFERED", "1")
