@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("robomd_msgs", reason="robomd_msgs is not built")
 
 import rclpy
+from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import Executor
 from rclpy.parameter import Parameter
@@ -26,11 +27,12 @@ DEADLINE = 20.0
 
 
 class Graph:
-    """Nodes of one test."""
+    """Nodes of one test; `neighbour` puts them into a second domain of this worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, neighbour: bool = False) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
+        domain = int(os.environ["ROS_DOMAIN_ID"]) + 100 * neighbour
+        rclpy.init(context=self.context, domain_id=domain)
         self._spun: dict[Any, tuple[Executor, threading.Thread]] = {}
 
     def add(self, node_class: Callable[..., Any], **parameters: Any) -> Any:
@@ -58,13 +60,31 @@ class Graph:
             assert wait_for(client.service_is_ready, DEADLINE, lambda: False), (
                 f"{name} is not served"
             )
-            done = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: done.set())
-            assert done.wait(DEADLINE), f"{name} does not answer"
-            return future.result()
+            return self._done(client.call_async(request), DEADLINE, name)
         finally:
             node.destroy_client(client)
+
+    def act(
+        self, node: Any, action_type: type, name: str, goal: Any, timeout: float = 120.0
+    ) -> Any:
+        """An action's result, error_code and all."""
+        client = ActionClient(node, action_type, name)
+        try:
+            assert wait_for(client.server_is_ready, DEADLINE, lambda: False), (
+                f"{name} is not served"
+            )
+            handle = self._done(client.send_goal_async(goal), DEADLINE, name)
+            assert handle.accepted, f"{name} refused the goal"
+            return self._done(handle.get_result_async(), timeout, name).result
+        finally:
+            client.destroy()
+
+    @staticmethod
+    def _done(future: Any, timeout: float, name: str) -> Any:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(timeout), f"{name} does not answer"
+        return future.result()
 
     def close(self) -> None:
         """Stop all nodes."""

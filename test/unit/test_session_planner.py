@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.variations import Perturbation, load_catalogue

@@ -98,9 +98,8 @@ class DiagnosisNode(RobomdNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("diagnosis", **kwargs)
         self.config = declare(self, DiagnosisConfig)
-        self.config.session(
-            rollouts=1
-        )  # shares that do not add up stop the node now, not the first goal
+        # Shares that do not add up stop the node now, not the first goal.
+        self.config.session(rollouts=1)
         self.catalogue: Catalogue = load_catalogue(self.config.catalogue)
         self._labels: dict[str, Outcome] = {}
         self._labelled = threading.Condition()
@@ -261,8 +260,16 @@ class RosPorts:
         call_action(self._node.rollout_client, goal, deadline, cancelled=self._cancelled)
 
     def outcome(self, rollout_id: str) -> Outcome:
-        """Waits for robomd/labeled_rollout."""
-        return self._node.wait_label(rollout_id, self._cancelled)
+        """Waits for robomd/labeled_rollout; asks the store where the event itself got lost."""
+        try:
+            return self._node.wait_label(rollout_id, self._cancelled)
+        except DeadlineError:
+            request = ListRollouts.Request(limit=10, outcome=255)
+            page = call_service(self._node.list_client, request, _CALL, self._cancelled)
+            stored = {r.rollout_id: Outcome(r.outcome.value) for r in page.rollouts}
+            if stored.get(rollout_id, Outcome.UNKNOWN) is Outcome.UNKNOWN:
+                raise
+            return stored[rollout_id]
 
     def train(self, seed: int, progress: Callable[[str], None]) -> str:
         """Sends robomd/train_embedding and robomd/train_search goals."""

@@ -175,15 +175,18 @@ class SearchServiceNode(RobomdNode):
             raise error(f"count {request.count}: want 1 to {MAX_SUGGESTIONS}.")
         asker, seed = self._asker, int(request.seed)
         tried = {**({p.id: p for p in asker.tried} if asker is not None else {}), **self._tried}
+        catalogue = self._study().catalogue()
         found = suggest(
             asker,
-            self._study().catalogue(),
+            catalogue,
             list(tried.values()),
             request.strategy or SuggestNext.Request.SEARCH,
             int(request.count),
             np.random.default_rng(None if seed < 0 else seed),
         )
-        response.perturbations = [perturbation_to_msg(s.perturbation) for s in found]
+        response.perturbations = [
+            perturbation_to_msg(s.perturbation, catalogue.task) for s in found
+        ]
         response.p_failure = array("d", [float(s.p_failure) for s in found])
         response.scores = array("d", [float(s.score) for s in found])
         response.reasons = [s.reason for s in found]

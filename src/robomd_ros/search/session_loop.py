@@ -207,6 +207,7 @@ class SessionLoop:
         new = self.planner.done - self._done_before
         left = max(0, self.planner.config.rollouts - self.planner.done)
         self._tell(
+            state=State.RUNNING,
             done=self.planner.done,
             successes=counts[Outcome.SUCCESS],
             failures=counts[Outcome.FAILURE],
