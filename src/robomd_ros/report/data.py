@@ -169,6 +169,7 @@ class NextTry:
     id: str
     title: str
     swatches: tuple[str, ...]
+    changes: int
     p: float
     score: float
     reason: str

@@ -75,7 +75,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
 
 
 def auc_bars(scorers: Sequence[Scorer]) -> Markup:
-    """AUC of each scorer with its interval where there is one; the line at 50 % is a coin."""
+    """AUC of each scorer with its interval where there is one; bars start at 50 %, a coin, and go left below it."""
     shown = [s for s in scorers if math.isfinite(s.auc)]
     low = min([0.5, *(s.auc for s in shown), *(s.low for s in shown if math.isfinite(s.low))])
     start = math.floor(low * 10) / 10
@@ -90,7 +90,7 @@ def auc_bars(scorers: Sequence[Scorer]) -> Markup:
         css = "ours" if s.ours else "other"
         middle = i + 0.5
         chart.text((start, middle), s.name, f"name end {css}", dx=-10, dy=5)
-        chart.line((start, middle), (s.auc, middle), f"bar {css}", s.note)
+        chart.line((0.5, middle), (s.auc, middle), f"bar {css}", s.note)
         if math.isfinite(s.low):
             chart.line((s.low, middle), (s.high, middle), "whisker")
         chart.text((1.0, middle), f"{100 * s.auc:.1f} %", f"value {css}", dx=10, dy=5)

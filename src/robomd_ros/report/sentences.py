@@ -10,8 +10,6 @@ from robomd_ros.report.words import listing
 
 NAMED = 3
 DASH = "–"
-CLEAR = 0.02
-"""AUCs closer than this are called equal: the half width of an interval on some hundred rollouts is larger still."""
 
 
 def percent(value: float) -> str:
@@ -69,7 +67,7 @@ def how_sure(data: ReportData) -> str:
     open_ones = sum(c.verdict in (Verdict.OPEN, Verdict.UNTESTED) for c in data.ranking)
     start = f"This rests on {tally.evidence.n} labelled {_plural('rollout', tally.evidence.n)}"
     undecided = (
-        f", {open_ones} of {len(data.ranking)} catalogue conditions are still undecided"
+        f", {open_ones} of {len(data.ranking)} ranked conditions are still undecided"
         if open_ones
         else ""
     )
@@ -84,15 +82,16 @@ def how_sure(data: ReportData) -> str:
 
 
 def against_table(data: ReportData) -> str:
-    """The comparison with the plain success table, said as it is."""
-    ours, table = data.quality.auc, data.quality.auc_success_table
+    """The comparison with the plain success table, said as it is: better only where the table lies below the interval."""
+    quality, table = data.quality, data.quality.auc_success_table
+    low, high = quality.auc_low, quality.auc_high
     if not math.isfinite(table):
         return "and the plain success table was not measured beside it"
-    if ours > table + CLEAR:
+    if table < low:
         return f"better than the plain success table ({percent(table)})"
-    if ours < table - CLEAR:
+    if table > high:
         return f"which is worse than the plain success table ({percent(table)}): where a condition has been run, trust its raw rate"
-    return f"no better than the plain success table ({percent(table)}); the model's use is in conditions that have no row there"
+    return f"which is not shown to beat the plain success table ({percent(table)}): the model's use is in conditions without a row there"
 
 
 def what_next(data: ReportData) -> str:
@@ -111,7 +110,16 @@ def what_next(data: ReportData) -> str:
         )
         unsure = " once repeats have confirmed it" if first.confirm_first else ""
         collect = f"collect {total} demonstrations {spread}{unsure}"
-    try_next = f"try {data.next_tries[0].title} next" if data.next_tries else ""
+    try_next = ""
+    if data.next_tries:
+        first_try = data.next_tries[0]
+        few = first_try.changes <= 2
+        named = (
+            first_try.title
+            if few
+            else f"the first combination of {first_try.changes} changes below"
+        )
+        try_next = f"try {named} next"
     if not collect and not try_next:
         if data.trained:
             return "Nothing stands out to mend: try composed and continuous variations next."

@@ -87,7 +87,7 @@ Groups = Mapping[str, tuple[Perturbation, list[RolloutRecord]]]
 def _ranking(
     groups: Groups, catalogue: Catalogue, nominal: Rate, view: ModelView | None
 ) -> tuple[Condition, ...]:
-    """The catalogue and the unchanged scene: by P(failure) where it is known, else by what was seen."""
+    """The catalogue, the unchanged scene and what the risk map adds: by P(failure) where it is known, else by what was seen."""
     answers, asked = {}, {}
     for a in view.risk_map.answers if view else ():
         if a.question.perturbation is not None:
@@ -97,7 +97,8 @@ def _ranking(
     rows = []
     for pid, perturbation in wanted.items():
         seen = conditions.rate_of(groups[pid][1]) if pid in groups else conditions.rate(0, 0)
-        row = conditions.condition(perturbation, seen, nominal, in_catalogue=True)
+        known_to_all = pid == NOMINAL or pid in catalogue.variations
+        row = conditions.condition(perturbation, seen, nominal, known_to_all)
         rows.append(conditions.with_answer(row, answers[pid]) if pid in answers else row)
     known = any(math.isfinite(r.p) for r in rows)
     return tuple(sorted(rows, key=_by_risk if known else conditions.badness))

@@ -57,7 +57,7 @@ class ModelView:
 
 def project(
     embeddings: ArrayLike,
-    failed: Sequence[bool],
+    failed: Sequence[bool] | NDArray[np.bool_],
     titles: Sequence[str],
     proposals: ArrayLike | None = None,
 ) -> EmbeddingMap | None:
