@@ -6,6 +6,7 @@ executor completes the futures. `spin_until_future_complete` is not used: it lea
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -98,11 +99,21 @@ def call_action(
     timeout: float,
     on_feedback: Callable[[Any], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    quiet: float = math.inf,
 ) -> Any:
     """The result of an action; cancels the goal at the deadline or when the caller gives up.
 
+    Args:
+        client: of a node that another thread spins.
+        goal: of the client's type.
+        timeout: for the whole of it [s].
+        on_feedback: called with each feedback message.
+        cancelled: polled; true gives up.
+        quiet: longest time without any feedback [s]. A killed server stays in the discovery for up to 20 s and its
+            successor is taken for it, so silence is the only early sign that nobody works on the goal any more.
+
     Raises:
-        UnavailableError: no server, or it refused the goal.
+        UnavailableError: no server, it refused the goal, or it fell silent.
         DeadlineError: no result within `timeout` seconds.
         CancelledByUserError: `cancelled` became true; the goal was asked to stop.
         RobomdError: the result's own error_code and error_msg.
@@ -113,15 +124,26 @@ def call_action(
         if cancelled():
             raise CancelledByUserError(f"goal of {name} was cancelled.")
         raise UnavailableError(f"nobody serves {name}: start the node that does.")
-    feedback = (lambda msg: on_feedback(msg.feedback)) if on_feedback else None
+    heard = [time.monotonic()]
+
+    def feedback(msg: Any) -> None:
+        heard[0] = time.monotonic()
+        if on_feedback is not None:
+            on_feedback(msg.feedback)
+
+    def give_up() -> bool:
+        if time.monotonic() - heard[0] > quiet:
+            raise UnavailableError(f"{name} has been silent for {quiet:g} s: its node went away.")
+        return cancelled()
+
     handle = _wait_future(
-        client.send_goal_async(goal, feedback_callback=feedback), deadline, cancelled, name
+        client.send_goal_async(goal, feedback_callback=feedback), deadline, give_up, name
     )
     if not handle.accepted:
         raise UnavailableError(f"{name} refused the goal.")
     try:
-        answer = _wait_future(handle.get_result_async(), deadline, cancelled, name)
-    except (DeadlineError, CancelledByUserError):
+        answer = _wait_future(handle.get_result_async(), deadline, give_up, name)
+    except (DeadlineError, CancelledByUserError, UnavailableError):
         handle.cancel_goal_async()
         raise
     return raise_for_code(answer.result)

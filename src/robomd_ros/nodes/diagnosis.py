@@ -32,8 +32,10 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 _PAGE = 500
 _CALL = 5.0
 """Deadline of a service that answers at once [s]."""
-_TRAIN = 3600.0
+_TRAIN = 6 * 3600.0
 """Deadline of a training [s]."""
+_TRAIN_QUIET = 120.0
+"""Longest silence of a training [s]."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class DiagnosisConfig:
         10.0, "to have a variation applied (a person may do it)", low=1.0, unit="s"
     )
     rollout_timeout: float = parameter(60.0, "of one rollout", low=1.0, high=3600.0, unit="s")
+    silence: float = parameter(
+        10.0, "a cell that gives no feedback this long went away", low=1.0, unit="s"
+    )
     label_timeout: float = parameter(
         20.0, "to wait for a label; 0 = for ever (an operator labels)", low=0.0, unit="s"
     )
@@ -257,7 +262,13 @@ class RosPorts:
         )
         # The cell keeps the rollout's own time-out; ours is for a cell that died.
         deadline = self._config.rollout_timeout + _CALL
-        call_action(self._node.rollout_client, goal, deadline, cancelled=self._cancelled)
+        call_action(
+            self._node.rollout_client,
+            goal,
+            deadline,
+            cancelled=self._cancelled,
+            quiet=self._config.silence,
+        )
 
     def outcome(self, rollout_id: str) -> Outcome:
         """Waits for robomd/labeled_rollout; asks the store where the event itself got lost."""
@@ -279,7 +290,12 @@ class RosPorts:
 
         embedding = TrainEmbedding.Goal(profile=self._config.profile, seed=seed)
         call_action(
-            self._node.embedding_client, embedding, _TRAIN, show("embedding"), self._cancelled
+            self._node.embedding_client,
+            embedding,
+            _TRAIN,
+            show("embedding"),
+            self._cancelled,
+            _TRAIN_QUIET,
         )
         result = call_action(
             self._node.search_client,
@@ -287,6 +303,7 @@ class RosPorts:
             _TRAIN,
             show("search"),
             self._cancelled,
+            _TRAIN_QUIET,
         )
         return (
             f"trained; on {result.heldout} held-out rollouts AUC {result.auc_head:.3f}, search "
