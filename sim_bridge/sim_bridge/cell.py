@@ -171,7 +171,7 @@ class SimCell:
             success=self.scene.success() and not stopped and error is None,
             steps=len(recorder.actions),
             horizon=self.horizon,
-            duration=float(trace.stamps[-1] - trace.stamps[0]),
+            duration=round(float(trace.stamps[-1] - trace.stamps[0]), 6),
             stopped=stopped,
             error=error,
         )

@@ -94,7 +94,7 @@ def make_record(cell: SimCell, job: Job, result: RolloutResult, started: float) 
         control=job.control,
         seed=job.seed,
         started=started,
-        duration=round(result.duration, 6),
+        duration=result.duration,
         steps=result.steps,
         frames=len(result.trace.frames),
         frames_expected=len(result.trace.frames),

@@ -16,8 +16,11 @@ MAX_SIDE = 640
 class Renderer:
     """Renders a fixed camera of a model into numpy arrays; used on the thread that made it.
 
-    Two settings differ from robosuite's default: no multisampling (`offsamples` 0, edges are not smoothed) and
-    no mirror images (`mjRND_REFLECTION` off; the floor's reflectance of 0.01 draws the whole scene a second time).
+    Two settings differ from robosuite's default: no multisampling (`offsamples` 0 instead of 4: edges are not smoothed)
+    and no mirror images (`mjRND_REFLECTION` off: the floor's reflectance of 0.01 draws the whole scene a second time).
+    Lift's one lamp casts no shadow, so shadows cost nothing. Measured on 12 frames of 96x96 against robosuite's own
+    rendering of the same states: a quarter of the time, mean absolute difference 1.9 of 255, median 0; the 8 % of the
+    pixels that differ by more than 8 lie on edges.
     """
 
     def __init__(

@@ -31,6 +31,7 @@ from robomd_ros.core.errors import (
     InvalidArgumentError,
     NotReadyError,
     RobomdError,
+    UnavailableError,
 )
 from robomd_ros.core.outcome import Control, Label, Outcome
 from robomd_ros.core.records import RolloutRecord
@@ -93,7 +94,7 @@ class SimBridgeNode(RobomdNode):
         self._rolling = False
         self._counts = {"rollouts": 0, "successes": 0, "failures": 0}
         self._simulator = self.worker("simulator")
-        self._clock = self.create_publisher(Clock, "/clock", qos.STREAM)
+        self._sim_clock = self.create_publisher(Clock, "/clock", qos.STREAM)
         self._image = self.create_publisher(Image, names.CAMERA_IMAGE, qos.CAMERA_WRITER)
         self._info = self.create_publisher(CameraInfo, names.CAMERA_INFO, qos.CAMERA_WRITER)
         self._joints = self.create_publisher(JointState, names.JOINT_STATES, qos.CAMERA_WRITER)
@@ -134,11 +135,13 @@ class SimBridgeNode(RobomdNode):
         try:
             cell = build_cell(CellSpec(config.policy, config.task, config.robot))
         except RobomdError as error:
-            self._broken = error
-            self.get_logger().error(f"the simulator cannot be built: {error}")
+            self._broken = UnavailableError(f"the simulator cannot be built: {error}")
+            self.get_logger().error(str(self._broken))
             return
         except Exception as error:  # a bug in the stack below: the node stays and says so
-            self._broken = NotReadyError(f"the simulator: {type(error).__name__}: {error}")
+            self._broken = UnavailableError(
+                f"the simulator cannot be built: {type(error).__name__}: {error}"
+            )
             self.note_error("build", error)
             return
         self._cell = cell
@@ -148,7 +151,7 @@ class SimBridgeNode(RobomdNode):
 
     def _publish(self, cell: SimCell, observation: Observation) -> None:
         now = observation.stamp
-        self._clock.publish(messages.clock(now))
+        self._sim_clock.publish(messages.clock(now))
         self._joints.publish(messages.joint_state(cell.scene, now))
         self._pose.publish(messages.ee_pose(cell.scene, now))
         self._info.publish(messages.camera_info(cell.scene, now))
