@@ -184,7 +184,7 @@ class RobomdNode(Node):
         try:
             fill()
         except RobomdError as error:
-            self.get_logger().info(f"refused: {error}"[:500])
+            self.get_logger().info(f"refused: {error}"[:500], throttle_duration_sec=10.0)
             return put_error(fresh() if fresh else response, error)
         except Exception as error:  # a bug must not stop the node: the caller gets INTERNAL
             self.note_error("service", error)
