@@ -51,8 +51,10 @@ def embedding(
     seed: SeedOption = 0,
 ) -> None:
     """Learn the embedding from the labelled rollouts."""
+    from robomd_ros.core.study import Study
     from robomd_ros.search.fit import fit_embedding
 
+    Study.open(study)  # before the bar: a wrong folder is one sentence
     config = _embedding_config(profile, epochs, device, download)
     pool = _renders(study, renders, seed)
     with phase_bar("embedding") as told:
@@ -70,8 +72,10 @@ def search(
     seed: SeedOption = 0,
 ) -> None:
     """Learn the search policy in the embedding that is there."""
+    from robomd_ros.core.study import Study
     from robomd_ros.search.fit import fit_search
 
+    Study.open(study)
     with phase_bar("search") as told:
         asker = fit_search(study, _search_config(algorithm, steps), seed=seed, progress=told)
     _show_quality(asker)
