@@ -161,7 +161,9 @@ def _search(ask: _Ask, count: int) -> list[Suggestion]:
             f"{by}predicted to fail with P = {risk[i]:.2f}, at {novelty:.2f} from everything tried."
         )
 
-    return _pick(ask, count, risk, answers, reason, allowed)
+    # Distances grow with the square root of the number of factors: without this the search would only propose scenes in
+    # which everything is changed, and nobody could say what broke the policy.
+    return _pick(ask, count, risk / np.sqrt(_active(ask.pool)), answers, reason, allowed)
 
 
 def _learn(ask: _Ask, count: int) -> list[Suggestion]:
@@ -179,14 +181,15 @@ def _learn(ask: _Ask, count: int) -> list[Suggestion]:
 
 def _space_filling(ask: _Ask, count: int) -> list[Suggestion]:
     answers = ask.answers()
-    flat = np.ones(len(ask.pool))
+    # Each further factor makes a scene farther from all others and tells less about each of them.
+    sparse = 1.0 / _active(ask.pool)
 
     def reason(_: int, novelty: float) -> str:
         return (
             f"far from everything tried ({novelty:.2f})." if ask.tried else "nothing was tried yet."
         )
 
-    return _pick(ask, count, flat, answers, reason)
+    return _pick(ask, count, sparse, answers, reason)
 
 
 def _random(ask: _Ask, count: int) -> list[Suggestion]:
@@ -196,6 +199,11 @@ def _random(ask: _Ask, count: int) -> list[Suggestion]:
         Suggestion(p, a.p_failure if a else math.nan, 0.0, "drawn at random.")
         for p, a in zip(drawn.pool, drawn.answers(), strict=True)
     ]
+
+
+def _active(pool: Sequence[Perturbation]) -> NDArray[np.float64]:
+    """Number of factors each candidate changes, (N,), at least 1."""
+    return np.array([max(1, len(p.variations)) for p in pool], np.float64)
 
 
 def _proposed(ask: _Ask) -> NDArray[np.bool_] | None:
