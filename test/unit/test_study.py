@@ -16,6 +16,7 @@ from robomd_ros.core.errors import (
     StorageError,
     UnknownIdError,
 )
+from robomd_ros.core.journal import read_journal
 from robomd_ros.core.outcome import Label, Outcome
 from robomd_ros.core.study import Study, StudyMeta, shipped_studies
 from robomd_ros.recording import commit_rollout
@@ -172,15 +173,82 @@ def test_strays_and_leftovers(study):
     assert (study.quarantine / "orphan.1.mcap").exists()
 
 
-def test_a_lost_database_is_replaced_by_an_empty_one_that_says_so(study):
-    study.database.unlink()
-    with pytest.raises(RobomdError):
-        contents(study)
+def judgements(study):
+    with study.store(read_only=True) as store:
+        ids = [r.id for r in store.records(with_frames=False)]
+        return {rollout_id: store.history(rollout_id) for rollout_id in ids}
+
+
+def lose(path):
+    path.unlink()
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def overwrite(path):
+    path.write_bytes(b"this was a database once" * 1000)
+
+
+@pytest.mark.parametrize("harm", [lose, truncate, overwrite])
+def test_every_judgement_survives_the_loss_of_the_database(study, harm):
+    before, said = contents(study), judgements(study)
+    harm(study.database)
+    with pytest.raises(RobomdError, match=r"--repair|no rollout store"):
+        study.store(read_only=True).records()
+    assert study.check()[0].action == ""
     store, findings = study.open_store()
     with store:
-        assert findings[0].problem == "missing"
-        store.add(make_record("new"))
-    assert len(list(study.quarantine.glob("*.mcap"))) == 12
+        assert "12 rollouts and 15 label entries (lost: 12 first frames)" in findings[0].action
+    assert judgements(study) == said
+    for rollout_id, record in contents(study).items():
+        assert same(record, replace(before[rollout_id], first_frame=None))
+    assert len(list(study.recordings.glob("*.mcap"))) == 12
+    assert study.check(deep=True) == []
+
+
+def test_the_journal_follows_and_mends_itself(study):
+    journal = study.folder / "rollouts.journal"
+    whole = journal.read_bytes()
+    assert whole.count(b"\n") == 12 + 15
+    for broken in (
+        whole[:-30],
+        whole + b"{}\n[]\nnonsense\n",
+        b"",
+        whole.replace(b"INVALID", b"x"),
+    ):
+        journal.write_bytes(broken)
+        study.store().close()
+        kept = read_journal(journal)
+        assert (len(kept["rollouts"]), len(kept["labels"])) == (12, 15)
+    with study.store() as store:
+        journal.unlink()
+        journal.mkdir()  # it cannot be written now: no error, the database has it
+        store.label("r00", Label(Outcome.FAILURE, "me", 8.0))
+        journal.rmdir()
+        store.label("r01", Label(Outcome.FAILURE, "me", 9.0))
+        kept = read_journal(journal)
+        assert (len(kept["rollouts"]), len(kept["labels"])) == (12, 17)
+
+
+def test_the_journal_of_another_database_is_kept(study, tmp_path):
+    other = make_study(tmp_path / "other")
+    shutil.copy(other.database, study.database)
+    study.store().close()
+    (aside,) = study.quarantine.glob("rollouts.*.journal")
+    assert len(read_journal(aside)["rollouts"]) == 12
+    assert read_journal(study.folder / "rollouts.journal")["rollouts"] == []
+
+
+def test_a_store_of_a_newer_version_is_never_repaired(study):
+    with sqlite3.connect(study.database) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    content = study.database.read_bytes()
+    with pytest.raises(StorageError, match="update it"):
+        study.check(repair=True)
+    assert study.database.read_bytes() == content
 
 
 HISTORY = (
@@ -223,16 +291,6 @@ def test_a_database_with_random_damage_still_opens_and_says_what_it_lost(study, 
     assert aside.with_name(aside.name + ".reason.txt").exists()
     assert study.check(deep=True) == []
     with study.store() as store:
-        store.add(make_record("goes-on"))
-
-
-def test_a_database_that_is_no_database_at_all_is_set_aside(study):
-    study.database.write_bytes(b"this was a database once" * 1000)
-    with pytest.raises(StorageError, match="--repair"):
-        study.store()
-    store, findings = study.open_store()
-    with store:
-        assert "set aside" in findings[0].action
         store.add(make_record("goes-on"))
 
 

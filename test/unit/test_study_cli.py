@@ -68,9 +68,7 @@ def test_export_is_csv_that_comes_back(study, capfd, tmp_path):
     assert rows["c"]["control"] == "ZERO_ACTION"
     code, out, _ = robomd(capfd, "export", study.folder, "-o", tmp_path / "o.csv")
     assert (code, (tmp_path / "o.csv").read_text().count("\n")) == (0, 8)
-    code, _, err = robomd(
-        capfd, monkeypatch, "export", study.folder, "-o", tmp_path / "no" / "o.csv"
-    )
+    code, _, err = robomd(capfd, "export", study.folder, "-o", tmp_path / "no" / "o.csv")
     assert code == 1
     assert "could not be written" in err
 

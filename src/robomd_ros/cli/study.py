@@ -68,6 +68,7 @@ def show(
         f"{whole.not_evidence} not evidence, {whole.controls} negative controls ({wrong} of them succeeded, want 0). "
         f"Labelled by {', '.join(f'{name} ({n})' for name, n in labelers.most_common())}.",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from robomd_ros.core.errors import RobomdError
 from robomd_ros.core.files import TEMPORARY, WriterLock, atomic_file, sync, write_atomic
+from robomd_ros.core.journal import journal_path, read_journal
 from robomd_ros.core.salvage import Saved, damaged_rollouts, lenient_text, salvage
-from robomd_ros.core.store_schema import connect, storage_errors
+from robomd_ros.core.store_schema import DamagedStoreError, connect, storage_errors
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 """First and last bytes of a whole MCAP file (mcap.dev/spec)."""
@@ -72,9 +72,9 @@ class _Checker:
 
     def _leftovers(self) -> list[Finding]:
         found = []
-        for path in sorted(
-            [*self.folder.glob(f".*{TEMPORARY}"), *self.folder.glob(f"recordings/.*{TEMPORARY}")]
-        ):
+        for path in sorted(self.folder.glob(f"**/.*{TEMPORARY}")):
+            if path.parent not in (self.folder, self.folder / "recordings") or not path.is_file():
+                continue  # models/ and report/ have writers of their own
             if self.repair:
                 path.unlink()
             found.append(self._finding(path, "unfinished file of an interrupted write", "removed"))
@@ -82,9 +82,10 @@ class _Checker:
 
     def _database(self) -> list[Finding]:
         if not self.database.is_file():
-            if self.repair:
-                connect(self.database).close()
-            return [self._finding(self.database, "missing", "a new, empty one was made")]
+            if not self.repair:
+                return [self._finding(self.database, "missing", "")]
+            saved = self._replace(None)
+            return [self._finding(self.database, "missing", f"made anew from the journal: {saved}")]
         problem = self._damage()
         if not problem:
             return []
@@ -105,11 +106,14 @@ class _Checker:
                 shutil.copyfile(part, aside.with_name(aside.name + suffix))
                 sync(aside.with_name(aside.name + suffix))
         self._reason(aside, problem)
+        return aside, self._replace(aside)
+
+    def _replace(self, damaged: Path | None) -> Saved:
         with atomic_file(self.database) as temporary:
-            saved = salvage(aside, temporary)
+            saved = salvage(damaged, read_journal(journal_path(self.database)), temporary)
             for suffix in ("-wal", "-shm"):  # SQLite would replay them onto the new file
                 self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
-        return aside, saved
+        return saved
 
     def _damage(self) -> str:
         try:
@@ -122,7 +126,7 @@ class _Checker:
                 if verdict != "ok":
                     return f"damaged: {verdict}"
                 bad = damaged_rollouts(db) if self.deep else []
-        except RobomdError as error:
+        except DamagedStoreError as error:
             return str(error)
         return f"damaged rollouts: {', '.join(bad[:10])}" if bad else ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robomd_ros.core.errors import StorageError
 from robomd_ros.core.frame_codec import decode_frame
+from robomd_ros.core.journal import Rows
 from robomd_ros.core.store_rows import Row, pixels_sha256, row_digest
 from robomd_ros.core.store_schema import connect, transaction
 
@@ -33,7 +34,7 @@ class Saved:
         }
         rest = ", ".join(f"{n} {what}" for what, n in lost.items() if n)
         found = f"{self.rollouts} rollouts and {self.labels} label entries"
-        return found + (f" (damaged: {rest})" if rest else "")
+        return found + (f" (lost: {rest})" if rest else "")
 
 
 def lenient_text(data: bytes) -> str:
@@ -51,44 +52,53 @@ def damaged_rollouts(db: sqlite3.Connection) -> list[str]:
     return sorted(found)
 
 
-def salvage(damaged: Path, target: Path) -> Saved:
-    """Copy every intact rollout and all of its labels from `damaged` into a new store at `target`."""
-    saved = Saved()
-    with closing(connect(target)) as new:
-        with transaction(new), closing(sqlite3.connect(damaged)) as old:
-            old.text_factory = lenient_text
-            for row in _rows(old, "rollouts", "seq"):
-                _copy_rollout(old, new, row, saved)
-            for row in _rows(old, "labels", "seq"):
-                _copy_label(new, row, saved)
+def salvage(damaged: Path | None, journal: Rows, target: Path) -> Saved:
+    """Bring every sound rollout and label of a database, and of the journal beside it, into a new store.
+
+    Args:
+        damaged: the database; None = it is gone.
+        journal: what the journal says.
+        target: of the new store, one file without a write-ahead log.
+    """
+    with closing(sqlite3.connect(damaged or ":memory:")) as old, closing(connect(target)) as new:
+        old.text_factory = lenient_text
+        saved = Saved()
+        with transaction(new):
+            _copy_rollouts(old, new, journal["rollouts"], saved)
+            _copy_labels(old, new, journal["labels"], saved)
         new.execute("PRAGMA journal_mode=DELETE")  # one file, to be renamed
     return saved
 
 
-def _copy_rollout(old: sqlite3.Connection, new: sqlite3.Connection, row: Row, saved: Saved) -> None:
-    if not _sound(row):
-        saved.lost_rollouts += 1
-        return
-    _insert(new, "rollouts", row)
-    saved.rollouts += 1
-    frame = None
-    with suppress(*_UNREADABLE):
-        frame = _frame_row(old, row["id"])
-    if frame is not None and _same_pixels(frame, row):
-        _insert(new, "frames", frame)
-    elif row["pixels_sha256"]:
-        saved.lost_frames += 1
+def _copy_rollouts(
+    old: sqlite3.Connection, new: sqlite3.Connection, journal: list[Row], saved: Saved
+) -> None:
+    found = _rows(old, "rollouts", "seq")
+    sound = {row["id"]: row for row in found if _sound(row)}
+    brought = {row["id"]: row for row in journal if row["id"] not in sound}
+    saved.lost_rollouts = max(0, len(found) - len(sound) - len(brought))
+    for row in sorted([*sound.values(), *brought.values()], key=lambda row: row["seq"]):
+        _insert(new, "rollouts", row)
+        saved.rollouts += 1
+        frame = None
+        with suppress(*_UNREADABLE):
+            frame = _frame_row(old, row["id"])
+        if frame is not None and _same_pixels(frame, row):
+            _insert(new, "frames", frame)
+        elif row["pixels_sha256"]:
+            saved.lost_frames += 1
 
 
-def _copy_label(new: sqlite3.Connection, row: Row, saved: Saved) -> None:
-    try:
-        if _sound(row):
-            _insert(new, "labels", row)
+def _copy_labels(
+    old: sqlite3.Connection, new: sqlite3.Connection, journal: list[Row], saved: Saved
+) -> None:
+    found = _rows(old, "labels", "seq")
+    sound = {row["seq"]: row for row in journal} | {r["seq"]: r for r in found if _sound(r)}
+    for seq in sorted(sound):
+        with suppress(sqlite3.IntegrityError):  # of a rollout, or undoing a label, that was lost
+            _insert(new, "labels", sound[seq])
             saved.labels += 1
-            return
-    except sqlite3.IntegrityError:  # of a rollout, or undoing a label, that was lost
-        pass
-    saved.lost_labels += 1
+    saved.lost_labels = max(0, max(len(found), len(sound)) - saved.labels)
 
 
 def _sound(row: Row) -> bool:

@@ -10,6 +10,11 @@ from urllib.parse import quote
 
 from robomd_ros.core.errors import BusyError, NotReadyError, StorageError
 
+
+class DamagedStoreError(StorageError):
+    """The file is no whole rollout store; a repair sets it aside and reads out what it can."""
+
+
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x726D6431  # "rmd1"
 BUSY_TIMEOUT_MS = 10_000
@@ -94,12 +99,12 @@ def storage_errors(path: Path) -> Iterator[None]:
                 "everything acknowledged before is kept."
             ) from error
         if "malformed" in text or "not a database" in text:
-            raise StorageError(
+            raise DamagedStoreError(
                 f"{path} is damaged ({text}): run `robomd study check {path.parent} --repair`."
             ) from error
         raise StorageError(f"{path}: {text}.") from error
     except UnicodeDecodeError as error:  # SQLite's own message quotes the damaged bytes
-        raise StorageError(
+        raise DamagedStoreError(
             f"{path} is damaged (text that is no text): run `robomd study check {path.parent} --repair`."
         ) from error
 
@@ -129,7 +134,7 @@ def _configure(db: sqlite3.Connection, path: Path, read_only: bool) -> None:
             db.execute(f"PRAGMA application_id={APPLICATION_ID}")
             db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     elif _pragma(db, "application_id") != APPLICATION_ID:
-        raise StorageError(f"{path} is an SQLite file, but no rollout store.")
+        raise DamagedStoreError(f"{path} is an SQLite file, but no rollout store.")
     elif version > SCHEMA_VERSION:
         raise StorageError(
             f"{path} has schema {version}, this robomd_ros reads {SCHEMA_VERSION}: update it."
