@@ -225,3 +225,10 @@ def test_a_policy_that_fails_with_nothing_changed_is_called_that():
     data = summarize(META, many("nominal", [F] * 5), LIFT)
     assert "fails already with nothing changed (5" in data.answer[0]
     assert "preflight" in data.answer[2]
+
+
+def test_the_map_draws_a_share_of_very_many_rollouts():
+    rng = np.random.default_rng(2)
+    mapped = project(rng.normal(size=(4000, 4)), [True] * 4000, ["a"] * 4000)
+    assert len(mapped.points) <= 1500
+    assert mapped.known == 4000

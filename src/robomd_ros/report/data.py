@@ -112,12 +112,14 @@ class EmbeddingMap:
         proposals: (x, y) of samples of the search policy.
         explained: shares of the variance along x and y, 0..1.
         dim: of the embedding.
+        known: rollouts known, of which `points` are drawn.
     """
 
     points: tuple[MapPoint, ...]
     proposals: tuple[tuple[float, float], ...]
     explained: tuple[float, float]
     dim: int
+    known: int
 
 
 @dataclass(frozen=True)

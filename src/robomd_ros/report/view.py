@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from robomd_ros.report.data import EmbeddingMap, MapPoint, NextTry, ReliabilityB
 
 RELIABILITY_BINS = 10
 PROPOSALS = 200
+MAX_POINTS = 1500
+"""Known rollouts drawn on the map at most: more make the file large and the picture a blot."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,16 @@ def project(
     points = (known - center) @ plane
     tips = () if proposals is None else (np.asarray(proposals, np.float64) - center) @ plane
     share = variance / variance.sum()
+    drawn = range(0, len(known), math.ceil(len(known) / MAX_POINTS))
     return EmbeddingMap(
         tuple(
-            MapPoint(float(x), float(y), bool(f), t)
-            for (x, y), f, t in zip(points, failed, titles, strict=True)
+            MapPoint(float(points[i, 0]), float(points[i, 1]), bool(failed[i]), titles[i])
+            for i in drawn
         ),
         tuple((float(x), float(y)) for x, y in tips),
         (float(share[0]), float(share[1])),
         known.shape[1],
+        len(known),
     )
 
 
