@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Encoded:
     Attributes:
         image: (N, IMAGE_FEATURES).
         has_image, has_text, has_factors: (N,) float 0/1.
-        sentences: (N, S, sentences.DIM), and sentence_mask (N, S) float 0/1.
+        sentences: (N, S, sentences.DIM), and sentence_mask (N, S) bool.
         factors: (N, 2 F): values, nominal where not applied; then the mask of applied ones.
     """
 
@@ -47,6 +48,21 @@ class Encoded:
     def __getitem__(self, rows: Tensor) -> Encoded:
         """The rows of an index tensor."""
         return Encoded(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @staticmethod
+    def join(parts: Sequence[Encoded]) -> Encoded:
+        """One after the other; texts are padded to as many sentences."""
+        longest = max(p.sentence_mask.shape[1] for p in parts)
+        padded = []
+        for p in parts:
+            more = longest - p.sentence_mask.shape[1]
+            vectors = functional.pad(p.sentences, (0, 0, 0, more))
+            padded.append(
+                replace(
+                    p, sentences=vectors, sentence_mask=functional.pad(p.sentence_mask, (0, more))
+                )
+            )
+        return Encoded(*(torch.cat([getattr(p, f.name) for p in padded]) for f in fields(Encoded)))
 
     def hide(self, image: Tensor, text: Tensor, factors: Tensor) -> Encoded:
         """The same with inputs hidden where a (N,) bool is True."""
@@ -86,31 +102,41 @@ class ImageEncoder(nn.Module):
         return self.layers(images * 2.0 - 1.0)
 
 
+class SentenceTower(nn.Module):
+    """The sentences of a text, each mapped on its own and then summed: their order does not matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(sentences.DIM, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()
+        )
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """(N, S, sentences.DIM) and (N, S) bool to (N, _HIDDEN)."""
+        text = torch.zeros(len(mask), _HIDDEN, device=vectors.device)
+        return text.index_add(0, mask.nonzero()[:, 0], self.layers(vectors[mask]))
+
+
 class Member(nn.Module):
-    """One block of the embedding: an encoder an input, then two layers over all of them."""
+    """One block of the embedding: a layer or two an input, then two layers over all of them."""
 
     def __init__(self, factor_dim: int, dim: int) -> None:
         super().__init__()
         self.image = nn.Sequential(nn.Linear(IMAGE_FEATURES, _HIDDEN), nn.ReLU())
-        self.sentence = nn.Sequential(
-            nn.Linear(sentences.DIM, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN)
-        )
+        self.text = nn.Sequential(nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU())
         self.factors = nn.Sequential(
-            nn.Linear(2 * factor_dim, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN)
+            nn.Linear(2 * factor_dim, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()
         )
         self.fuse = nn.Sequential(
             nn.Linear(3 * _HIDDEN + 3, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
         )
-        self.head = nn.Linear(dim, 1)
 
-    def forward(self, x: Encoded) -> Tensor:
-        """(N, dim)."""
-        text = (self.sentence(x.sentences) * x.sentence_mask[..., None]).sum(1)
-        masks = torch.stack([x.has_image, x.has_text, x.has_factors], 1)
+    def forward(self, image: Tensor, text: Tensor, factors: Tensor, masks: Tensor) -> Tensor:
+        """(N, dim) of the encoded inputs and of the masks (N, 3) that say which are there."""
         parts = [
-            self.image(x.image) * masks[:, :1],
-            functional.relu(text) * masks[:, 1:2],
-            functional.relu(self.factors(x.factors)) * masks[:, 2:],
+            self.image(image) * masks[:, :1],
+            self.text(text) * masks[:, 1:2],
+            self.factors(factors) * masks[:, 2:],
             masks,
         ]
         return self.fuse(torch.cat(parts, 1))
@@ -128,7 +154,9 @@ class CompactModel(nn.Module):
         self.config = config
         self.register_buffer("nominal", torch.from_numpy(nominal))
         self.images = ImageEncoder(config.image_size)
+        self.text = SentenceTower()
         self.members = nn.ModuleList(Member(len(nominal), DIM // MEMBERS) for _ in range(MEMBERS))
+        self.heads = nn.ModuleList(nn.Linear(DIM // MEMBERS, 1) for _ in range(MEMBERS))
 
     def encode(self, inputs: Inputs) -> Encoded:
         """Everything before the fusion."""
@@ -142,12 +170,12 @@ class CompactModel(nn.Module):
         if has_text.any():
             vectors, mask = sentences.sentence_encoder().encode(inputs.texts)
         else:
-            vectors, mask = torch.zeros(n, 1, sentences.DIM), torch.zeros(n, 1)
+            vectors, mask = torch.zeros(n, 1, sentences.DIM), torch.zeros(n, 1).bool()
         return Encoded(
             image,
             torch.from_numpy(inputs.image_mask).float(),
             vectors,
-            mask.float(),
+            mask,
             has_text,
             self.factor_features(inputs),
             torch.from_numpy(inputs.factors_known).float(),
@@ -161,7 +189,10 @@ class CompactModel(nn.Module):
 
     def fuse(self, encoded: Encoded) -> Tensor:
         """(N, 512)."""
-        blocks = [member(encoded) for member in self.members]
+        x = encoded
+        text = self.text(x.sentences, x.sentence_mask)
+        masks = torch.stack([x.has_image, x.has_text, x.has_factors], 1)
+        blocks = [member(x.image, text, x.factors, masks) for member in self.members]
         if self.config.normalize:
             blocks = [functional.normalize(b, dim=1) / MEMBERS**0.5 for b in blocks]
         return torch.cat(blocks, 1)
@@ -174,7 +205,7 @@ class CompactModel(nn.Module):
         """logit(failure) of each block, (N, MEMBERS)."""
         blocks = embeddings.chunk(MEMBERS, dim=1)
         scale = MEMBERS**0.5 if self.config.normalize else 1.0
-        heads = [m.head(b * scale) for m, b in zip(self.members, blocks, strict=True)]
+        heads = [head(b * scale) for head, b in zip(self.heads, blocks, strict=True)]
         return torch.cat(heads, 1)
 
     def failure_logits(self, embeddings: Tensor) -> Tensor:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robomd_ros.core.variations import Catalogue
+from robomd_ros.core.variations import Catalogue, Perturbation, Variation
 from robomd_ros.learning.compact import IMAGE_FEATURES, CompactModel, Encoded
 from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs, Renders, TrainingSet, resize_by_area
 from robomd_ros.learning.losses import classification_loss, contrastive_loss
 from robomd_ros.learning.progress import Progress
 from robomd_ros.learning.teacher import FactorTeacher
+
+IMAGINED = 3000
 
 
 def train_compact(
@@ -28,17 +32,50 @@ def train_compact(
     progress("data", 0.0)
     generator = torch.Generator().manual_seed(seed)
     extra = renders.inputs(catalogue) if renders is not None else None
-    teacher = FactorTeacher(model.factor_features(data.inputs).numpy(), data.failed, seed)
     if data.inputs.image_mask.any():
         pretrain_images(model, data.inputs, extra, generator, progress)
     model.eval()
+    pools = [(data.inputs, torch.from_numpy(data.failed).float())]
+    if catalogue.dim and data.inputs.factors_known.any():
+        pools += taught_pools(model, data, catalogue, extra, seed)
     with torch.no_grad():
-        real = model.encode(data.inputs)
-        pools = [(real, torch.from_numpy(data.failed).float())]
-        if extra is not None:
-            soft = torch.from_numpy(teacher(model.factor_features(extra).numpy()))
-            pools.append((model.encode(extra), soft))
-    train_fusion(model, pools, model.config, generator, progress)
+        encoded = [(model.encode(inputs), target) for inputs, target in pools]
+    train_fusion(model, encoded, model.config, generator, progress)
+
+
+def taught_pools(
+    model: CompactModel, data: TrainingSet, catalogue: Catalogue, extra: Inputs | None, seed: int
+) -> list[tuple[Inputs, Tensor]]:
+    """Scenes in which no policy ran, with a teacher's soft labels: the renders, and imagined ones without an image.
+
+    The teacher knows the factors alone, so they carry what the outcomes say about factors over to image and text.
+    """
+    known = data.inputs.factors_known
+    features = model.factor_features(data.inputs).numpy()
+    teacher = FactorTeacher(features[known], data.failed[known], seed)
+    scenes = imagine(catalogue, IMAGINED, np.random.default_rng(seed))
+    texts = [p.sentence for p in scenes]
+    imagined = Inputs.build([None] * len(scenes), texts, scenes, catalogue)
+    taught = [imagined] if extra is None else [imagined, extra]
+    return [(i, torch.from_numpy(teacher(model.factor_features(i).numpy()))) for i in taught]
+
+
+def imagine(catalogue: Catalogue, n: int, rng: np.random.Generator) -> list[Perturbation]:
+    """Random scenes: named variations alone or composed, and continuous ones with few and many factors."""
+    named: dict[str, list[Variation]] = {}
+    for variation in catalogue.variations.values():
+        named.setdefault(variation.factor, []).append(variation)
+    factors = list(named)
+    out = []
+    for i in range(n):
+        if i % 3 == 0 and factors:
+            count = int(rng.integers(1, min(3, len(factors)) + 1))
+            chosen = rng.permutation(len(factors))[:count]
+            picks = [named[factors[k]] for k in chosen]
+            out.append(Perturbation(tuple(p[int(rng.integers(len(p)))] for p in picks)))
+        else:
+            out.append(catalogue.sample(rng, active=(0.15, 0.4)[i % 3 - 1]))
+    return out
 
 
 def pretrain_images(
@@ -82,38 +119,39 @@ def train_fusion(
 
     Args:
         model: trained in place; its image encoder stays.
-        pools: encoded scenes and their targets; the first pool's are outcomes of rollouts, the others' soft labels.
+        pools: encoded scenes and their targets; a batch takes as many of each. The first pool's are rollouts.
         config: of the model.
         generator: order of the rollouts and dropout.
         progress: told an epoch's loss.
     """
+    parameters = [
+        *model.text.parameters(),
+        *model.members.parameters(),
+        *model.heads.parameters(),
+    ]
     optimizer = torch.optim.AdamW(
-        model.members.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
+    scenes, targets = Encoded.join([e for e, _ in pools]), torch.cat([t for _, t in pools])
+    starts = np.cumsum([0, *(len(t) for _, t in pools)])
     steps = max(len(pools[0][0]) // config.batch_size, 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
-    model.members.train()
     for epoch in range(config.epochs):
         total = 0.0
         for _ in range(steps):
-            loss = torch.zeros(())
-            for k, (encoded, target) in enumerate(pools):
-                rows = torch.randint(len(encoded), (config.batch_size,), generator=generator)
-                batch = drop_modalities(encoded[rows], config.modality_dropout, generator)
-                points = model.fuse(batch)
-                logits = model.member_logits(points)
-                loss = loss + classification_loss(
-                    logits.flatten(), target[rows].repeat_interleave(logits.shape[1])
-                )
-                if k == 0 and config.contrastive_weight:
-                    loss = loss + config.contrastive_weight * contrastive_loss(
-                        points, target[rows], config.margin, balance=config.balance_classes
-                    )
+            rows = torch.cat(
+                [
+                    torch.randint(int(a), int(b), (config.batch_size,), generator=generator)
+                    for a, b in pairwise(starts)
+                ]
+            )
+            batch = drop_modalities(scenes[rows], config.modality_dropout, generator)
+            loss = compact_loss(model, batch, targets[rows], config)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(model.members.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(parameters, 5.0)
             optimizer.step()
             schedule.step()
             total += loss.item() / steps
@@ -121,10 +159,31 @@ def train_fusion(
     model.eval()
 
 
+def compact_loss(
+    model: CompactModel, batch: Encoded, target: Tensor, config: EmbeddingConfig
+) -> Tensor:
+    """Cross entropy of each block's own logit, and Eq. (1) with its weight."""
+    points = model.fuse(batch)
+    logits = model.member_logits(points)
+    loss = classification_loss(logits.flatten(), target.repeat_interleave(logits.shape[1]))
+    if config.contrastive_weight:
+        loss = loss + config.contrastive_weight * contrastive_loss(
+            points, target, config.margin, balance=config.balance_classes
+        )
+    return loss
+
+
 def drop_modalities(encoded: Encoded, probability: float, generator: torch.Generator) -> Encoded:
-    """Hide each input of each scene with a probability, never all that it has."""
+    """Of some scenes, chosen with a probability, keep one input alone (two of three times) or hide one."""
+    n = len(encoded)
     has = torch.stack([encoded.has_image, encoded.has_text, encoded.has_factors], 1) > 0
-    hide = torch.rand(has.shape, generator=generator) < probability
-    blind = (has & ~hide).sum(1) == 0
-    hide[blind] = False
+    lucky = torch.where(has, torch.rand(n, 3, generator=generator), -1.0)
+    alone = torch.rand(n, 1, generator=generator) < 2 / 3
+    best, worst = (
+        lucky.argmax(1, keepdim=True),
+        lucky.where(has, torch.tensor(2.0)).argmin(1, keepdim=True),
+    )
+    index = torch.arange(3)
+    hide = torch.where(alone, index != best, (index == worst) & (index != best))
+    hide &= torch.rand(n, 1, generator=generator) < probability
     return encoded.hide(*hide.unbind(1))

@@ -34,6 +34,7 @@ class EmbeddingConfig:
         normalize: put embeddings on the unit sphere, so that distances lie in 0..2 and the margin has a scale.
         modality_dropout: probability with which each input is hidden during training.
         min_per_class: successes, and failures, without which training is refused.
+        threads: CPU threads of a training; more than one is slower on a machine that other nodes share.
         amp: mixed precision where the device is a GPU.
         device: "cpu", "cuda", ...
         image_weights, text_weights: paper profile: files (.safetensors or a weights-only .pt/.pth); "" = the libraries' caches.
@@ -48,11 +49,12 @@ class EmbeddingConfig:
     learning_rate: float = 0.0
     weight_decay: float = 1e-2
     margin: float = 1.0
-    contrastive_weight: float = 0.1
+    contrastive_weight: float = 0.03
     balance_classes: bool = True
-    normalize: bool = True
-    modality_dropout: float = 0.3
+    normalize: bool = False
+    modality_dropout: float = 0.5
     min_per_class: int = 5
+    threads: int = 1
     amp: bool = True
     device: str = "cpu"
     image_weights: str = ""
@@ -71,7 +73,7 @@ class EmbeddingConfig:
         for name, low, high in (
             ("image_size", 32, 640), ("epochs", 1, 10_000), ("batch_size", 2, 65_536),
             ("learning_rate", 1e-8, 1.0), ("weight_decay", 0.0, 1.0), ("margin", 0.0, 1e6),
-            ("contrastive_weight", 0.0, 1e6), ("modality_dropout", 0.0, 0.95), ("min_per_class", 1, 10_000),
+            ("contrastive_weight", 0.0, 1e6), ("modality_dropout", 0.0, 0.95), ("min_per_class", 1, 10_000), ("threads", 1, 256),
         ):  # fmt: skip
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):

@@ -16,25 +16,27 @@ def contrastive_loss(
 
     Args:
         embeddings: (N, D).
-        failed: (N,) bool or 0/1.
+        failed: (N,) bool or 0/1. A value between is a probability; the loss is then the expectation of Eq. (1).
         margin: distance from which on a success and a failure no longer repel each other.
         balance: weigh success pairs, failure pairs and mixed pairs alike, however rare a class is.
 
     Returns:
         Scalar; 0 for fewer than two embeddings.
     """
-    first, second = torch.triu_indices(len(embeddings), len(embeddings), offset=1)
-    if not len(first):
+    if len(embeddings) < 2:
         return embeddings.sum() * 0.0
-    # The epsilon keeps the gradient of the root finite where two embeddings coincide.
-    distance = (embeddings[first] - embeddings[second]).square().sum(1).add(1e-12).sqrt()
-    y = failed.bool()
-    same = y[first] == y[second]
-    pairs = torch.where(same, distance, functional.relu(margin - distance))
+    first, second = torch.triu_indices(len(embeddings), len(embeddings), offset=1)
+    distance = functional.pdist(embeddings)  # in the order of triu_indices
+    y = failed.float()
+    both_failed = y[first] * y[second]
+    both_succeeded = (1 - y[first]) * (1 - y[second])
+    differ = 1 - both_failed - both_succeeded
+    apart = functional.relu(margin - distance)
     if not balance:
-        return pairs.mean()
-    kinds = (~same, same & y[first], same & ~y[first])
-    return torch.stack([pairs[k].mean() for k in kinds if k.any()]).mean()
+        return ((1 - differ) * distance + differ * apart).mean()
+    kinds = ((both_failed, distance), (both_succeeded, distance), (differ, apart))
+    means = [(w * d).sum() / w.sum() for w, d in kinds if w.sum() > 1e-6]
+    return torch.stack(means).mean()
 
 
 def classification_loss(logits: Tensor, failed: Tensor, *, balance: bool = False) -> Tensor:

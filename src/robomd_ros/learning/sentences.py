@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -29,14 +30,18 @@ def split_sentences(text: str) -> list[str]:
     return [s for s in _END.split(text.strip()) if s][:MAX_SENTENCES]
 
 
-def number_features(sentence: str) -> Tensor:
-    """(2 NUMBERS,) float32: sign(x) log(1 + 100|x|) / 5 of the first numbers, and 1 where there is one."""
-    out = torch.zeros(2 * NUMBERS)
+def take_numbers(sentence: str) -> tuple[str, list[float]]:
+    """The sentence without its numbers, and 2 NUMBERS values for the first of them.
+
+    The values are sign(x) log(1 + 100|x|) / 5 of each number, then 1 for each that is there. MiniLM makes little of
+    digits, and without them all colours of one name are one sentence, which is encoded once.
+    """
+    values = [0.0] * (2 * NUMBERS)
     for i, text in enumerate(_NUMBER.findall(sentence)[:NUMBERS]):
-        value = max(min(float(text[:20]), 1e6), -1e6)
-        out[i] = torch.tensor(value).sign() * torch.tensor(100.0 * abs(value)).log1p() / 5.0
-        out[NUMBERS + i] = 1.0
-    return out
+        number = max(min(float(text[:20]), 1e6), -1e6)
+        values[i] = math.copysign(math.log1p(100.0 * abs(number)) / 5.0, number)
+        values[NUMBERS + i] = 1.0
+    return " ".join(_NUMBER.sub(" ", sentence).split()), values
 
 
 class SentenceEncoder:
@@ -53,14 +58,17 @@ class SentenceEncoder:
         longest = max((len(s) for s in split), default=0)
         vectors = torch.zeros(len(texts), max(longest, 1), DIM)
         mask = torch.zeros(len(texts), max(longest, 1), dtype=torch.bool)
+        for i, sentences in enumerate(split):
+            mask[i, : len(sentences)] = True
+        taken = [take_numbers(s) for sentences in split for s in sentences]
+        if not taken:
+            return vectors, mask
         with self._lock:
-            self._learn(sorted({s for sentences in split for s in sentences}))
-            for i, sentences in enumerate(split):
-                for j, sentence in enumerate(sentences):
-                    vectors[i, j] = self._cache[sentence]
-                    mask[i, j] = True
+            self._learn(sorted({words for words, _ in taken}))
+            words = torch.stack([self._cache[words] for words, _ in taken])
             while len(self._cache) > _CACHE:
                 self._cache.popitem(last=False)
+        vectors[mask] = torch.cat([words, torch.tensor([values for _, values in taken])], 1)
         return vectors, mask
 
     def _learn(self, sentences: Sequence[str]) -> None:
@@ -79,7 +87,7 @@ class SentenceEncoder:
             show_progress_bar=False,
         )
         for sentence, vector in zip(new, encoded.float().cpu(), strict=True):
-            self._cache[sentence] = torch.cat([vector, number_features(sentence)])
+            self._cache[sentence] = vector * 384**0.5  # unit variance a number, as layers expect
 
 
 @lru_cache(maxsize=1)

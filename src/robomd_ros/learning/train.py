@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -49,8 +50,7 @@ def train_embedding(
     kept = data[~held]
     _check_enough(kept, config)
     told = Progress(progress, cancelled)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _isolated(seed, config.threads):
         model = CompactModel(config, nominal_vector(catalogue))
         train_compact(model, kept, catalogue, renders, seed, told)
     facts = Facts(
@@ -63,6 +63,19 @@ def train_embedding(
     )
     told("metrics", 0.0)
     return Embedding(model, config, facts=facts)
+
+
+@contextmanager
+def _isolated(seed: int, threads: int) -> Iterator[None]:
+    """Seed and threads of this training only: the rest of the process keeps its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_enough(data: TrainingSet, config: EmbeddingConfig) -> None:

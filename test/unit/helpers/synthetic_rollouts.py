@@ -20,7 +20,7 @@ def catalogue() -> Catalogue:
 def scores(perturbation: Perturbation) -> float:
     """True logit of failure: dark light, tiny cube, red table."""
     v = {x.factor: np.asarray(x.value) for x in perturbation.variations}
-    logit = -2.0
+    logit = -1.0
     if "light_intensity" in v:
         logit += 3.0 * max(0.0, 1.0 - float(v["light_intensity"][0]))
     if "cube_size" in v:
