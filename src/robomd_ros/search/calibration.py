@@ -22,8 +22,8 @@ from robomd_ros.core.statistics import beta_interval
 
 Floats = NDArray[np.float64]
 
-FAR_STRENGTH = 2.0
-"""Prior strength [rollouts] infinitely far from everything known: as good as nothing."""
+FAR_STRENGTH = 0.5
+"""Prior strength [rollouts] infinitely far from everything known: the interval is nearly all of 0..1, whatever the mean."""
 NEIGHBOURS = 10
 MIN_FIT = 20
 """Held-out rollouts below which nothing is fitted."""
@@ -113,7 +113,7 @@ class Calibration:
     def default(cls, distance_limit: float, failed: NDArray[np.bool_]) -> Calibration:
         """Cautious numbers for when too little is held out to fit any."""
         limit = max(distance_limit, 1e-9)
-        return cls(limit, base_rate(failed), strength=FAR_STRENGTH, length=0.5 * limit)
+        return cls(limit, base_rate(failed), strength=_STRENGTHS[0], length=0.5 * limit)
 
     def head(self, logits: Floats) -> Floats:
         """Platt-scaled probability of the head alone."""

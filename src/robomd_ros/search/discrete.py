@@ -84,7 +84,7 @@ class CatalogueRollouts:
 
         Eq. (2) with p = 0: C_failure - k N(a) on a failure, -C_success / T - k N(a) on a success.
         """
-        chosen = np.asarray(actions, np.intp).reshape(self.count)
+        chosen = np.array(actions, np.intp).reshape(self.count)  # a copy: `reset` writes into it
         self._applied &= ~self._same_factor[chosen]
         self._applied[np.arange(self.count), chosen] = True
         failed = self._rng.random(self.count) < self._outcome(self._applied)

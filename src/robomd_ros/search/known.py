@@ -22,8 +22,11 @@ class NearestIndex:
     def __init__(self, points: ArrayLike) -> None:
         """Take the points, (M, D) with M >= 1."""
         self.points: Floats = np.ascontiguousarray(points, np.float32)
-        self._transposed = np.ascontiguousarray(self.points.T)
-        self._half_squares = 0.5 * np.einsum("md,md->m", self.points, self.points)
+        # Centred: far from the origin the products lose the digits that tell neighbours apart.
+        self._centre = self.points.mean(axis=0)
+        centred = self.points - self._centre
+        self._transposed = np.ascontiguousarray(centred.T)
+        self._half_squares = 0.5 * np.einsum("md,md->m", centred, centred)
 
     def nearest(self, points: ArrayLike) -> tuple[NDArray[np.intp], Floats]:
         """Index and Euclidean distance of the nearest one.
@@ -37,7 +40,7 @@ class NearestIndex:
             index (N,) and distance (N,).
         """
         a = np.asarray(points, np.float32)
-        index = np.argmax(a @ self._transposed - self._half_squares, axis=1)
+        index = np.argmax((a - self._centre) @ self._transposed - self._half_squares, axis=1)
         difference = a - self.points[index]  # exact again: the product form cancels badly near 0
         return index, np.sqrt(np.einsum("nd,nd->n", difference, difference))
 

@@ -84,7 +84,8 @@ def fit_modes(
     by_mode, starts, nears = {}, {}, {}
     for mode in MODES:
         asked = out.embeddings if mode == FULL else embedding.embed(as_asked(held_set, mode))
-        starts[mode] = _start(embedding, known, inputs, mode)
+        limit = _start(embedding, known, inputs, mode).distance_limit
+        starts[mode] = Calibration.default(limit, trained.failed)
         nears[mode] = _against(embedding, asked, out, trained, mode)
         by_mode[mode] = fit_calibration(starts[mode], nears[mode], out.failed, groups)
     rows = np.flatnonzero(held), np.flatnonzero(~held)

@@ -26,6 +26,9 @@ from robomd_ros.search.known import KnownSet, Projection
 from robomd_ros.search.mdp import Landscape
 from robomd_ros.search.policy import DiscreteActions, Network, SearchPolicy
 
+SAC_ENTROPY = 0.01
+"""Weight of SAC's entropy where none is given; the automatic one starts at 1 and drowns rewards of a tenth."""
+
 Progress = Callable[[str, float, float], None]
 """(phase, fraction 0..1, mean reward of the latest episodes or NaN)."""
 
@@ -125,7 +128,7 @@ def _make_algorithm(config: SearchConfig, env: VecEnv, seed: int) -> BaseAlgorit
         return SAC(
             "MlpPolicy", env, **common, policy_kwargs=net, batch_size=config.batch_size,
             train_freq=1, gradient_steps=2, learning_starts=10 * config.n_envs,
-            buffer_size=max(config.steps, config.n_envs), ent_coef=config.entropy or "auto",
+            buffer_size=max(config.steps, config.n_envs), ent_coef=config.entropy or SAC_ENTROPY,
         )  # fmt: skip
     if config.algorithm != "discrete_ppo":
         net["log_std_init"] = config.log_std_init
