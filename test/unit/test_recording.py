@@ -14,8 +14,15 @@ from store_samples import make_record, make_study, make_trace, same
 
 from robomd_ros.core.errors import InvalidArgumentError, StorageError
 from robomd_ros.core.frame_codec import decode_frame, encode_frame, encode_png
+from robomd_ros.core.outcome import Label, Outcome
 from robomd_ros.core.records import Trace
-from robomd_ros.recording import commit_rollout, read_recording, verify_recording, write_recording
+from robomd_ros.recording import (
+    attach_recording,
+    commit_rollout,
+    read_recording,
+    verify_recording,
+    write_recording,
+)
 from robomd_ros.recording.messages import nanoseconds
 from robomd_ros.recording.reader import read_info
 
@@ -155,6 +162,26 @@ def test_a_commit_is_whole_and_can_be_repeated(tmp_path):
             commit_rollout(study, store, make_record("r3", duration=float("nan")), trace)
     assert [p.name for p in study.recordings.iterdir()] == ["r1.mcap"]
     assert study.check() == []
+
+
+def test_a_replay_gives_its_recording_only_when_it_is_the_same_rollout(tmp_path):
+    study, trace = make_study(tmp_path / "s"), make_trace()
+    with study.store() as store:
+        stored = commit_rollout(study, store, make_record("r1", steps=3), trace, False)
+        for other, other_trace in (
+            (replace(stored, steps=4), trace),
+            (replace(stored, labels=(Label(Outcome.FAILURE, "sim", 1.5),)), trace),
+            (stored, make_trace(1)),
+        ):
+            with pytest.raises(InvalidArgumentError, match="another rollout"):
+                attach_recording(study, store, other, other_trace)
+        assert not list(study.recordings.iterdir())
+        store.label(
+            "r1", Label(Outcome.INVALID, "me", 3.0)
+        )  # judged again later: still that rollout
+        assert attach_recording(study, store, stored, trace).recording == "r1.mcap"
+    assert study.check(deep=True) == []
+    assert np.array_equal(read_recording(study.recordings / "r1.mcap").frames, trace.frames)
 
 
 FULL_DISK = """

@@ -160,7 +160,7 @@ def collect(
     ] = 100,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
     seed: Annotated[
-        int, typer.Option(min=0, max=9, help="Other seed, other scenes and variations.")
+        int, typer.Option(min=0, max=4, help="Other seed, other scenes and variations.")
     ] = 0,
     continuous_share: Annotated[
         float, typer.Option(min=0, max=1, help="Part with continuous variations.")
