@@ -24,7 +24,7 @@ from sim_bridge.cell import SimCell
 from sim_bridge.collect import CellSpec, collect
 from sim_bridge.demos import DemoConfig, collect_demos
 from sim_bridge.jobs import make_job
-from sim_bridge.scene import ACTION_DIM, HORIZON, IMAGE_HEIGHT, IMAGE_WIDTH, PROPRIO, RATE, Scene
+from sim_bridge.scene import ACTION_DIM, HORIZON, IMAGE_HEIGHT, IMAGE_WIDTH, RATE, Scene
 
 from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.variations import NOMINAL, Perturbation, load_catalogue
@@ -34,6 +34,9 @@ from robomd_ros.policies.bc_training import BcTrainer, BcTrainingConfig, DemoSet
 
 EVALUATION_SEEDS = 500_000
 """Seeds of the scenes a policy is judged on; neither demonstrations nor studies use them."""
+
+PROPRIO = {"Panda": ("eef_pos", "eef_quat", "gripper_qpos"), "UR5e": ("eef_pos", "gripper_qpos")}
+"""UR5e's hand points down with a quaternion of w near 0, whose sign flips from step to step: left out."""
 
 log = logging.getLogger("train_policy")
 
@@ -80,7 +83,7 @@ def info_for(robot: str, policy_id: str) -> PolicyInfo:
         robot=robot,
         image_height=IMAGE_HEIGHT,
         image_width=IMAGE_WIDTH,
-        proprio=PROPRIO,
+        proprio=PROPRIO[robot],
         action_dim=ACTION_DIM,
         action_space="osc_pose",
         rate=RATE,
@@ -163,7 +166,9 @@ def get_demos(arguments: argparse.Namespace, config: DemoConfig) -> DemoSet:
 
 def make(arguments: argparse.Namespace, watch: Stopwatch) -> BcPolicy:
     """Demonstrations and training."""
-    demo_config = DemoConfig(robot=arguments.robot, demos=arguments.demos)
+    demo_config = DemoConfig(
+        robot=arguments.robot, demos=arguments.demos, proprio=PROPRIO[arguments.robot]
+    )
     demos = get_demos(arguments, demo_config)
     watch.lap("demonstrations")
     training = BcTrainingConfig(seed=arguments.seed)

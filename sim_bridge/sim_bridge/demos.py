@@ -28,6 +28,7 @@ class DemoConfig:
         noise: standard deviation of what is added to the executed motion before the grasp, in action units. The
             recorded action stays the expert's own, so the policy learns to come back (DART, Laskey et al. 2017).
         first_seed: of the scenes.
+        proprio: parts of the proprioception that are recorded.
     """
 
     task: str = "lift"
@@ -35,6 +36,7 @@ class DemoConfig:
     demos: int = 300
     noise: float = 0.15
     first_seed: int = TRAINING_SEEDS
+    proprio: tuple[str, ...] = ("eef_pos", "eef_quat", "gripper_qpos")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def demonstrate(scene: Any, expert: LiftExpert, seed: int, noise: float) -> Demo
 def _worker(config: DemoConfig, seeds: Sequence[int]) -> list[Demo | None]:
     from sim_bridge.scene import Scene  # here: the process that draws owns the GL context
 
-    scene = Scene(task=config.task, robot=config.robot)
+    scene = Scene(task=config.task, robot=config.robot, proprio=config.proprio)
     expert = LiftExpert()
     try:
         return [demonstrate(scene, expert, seed, config.noise) for seed in seeds]

@@ -181,3 +181,31 @@ def test_a_policy_that_crashes_is_a_finding():
     report = preflight(Seeker(change=crash), ToyCell())
     assert "out of memory" in sentence_of(report, "trial")
     assert report.level is Level.ERROR
+
+
+@pytest.mark.parametrize(
+    ("size", "level", "said"),
+    [
+        ((7, 7), Level.OK, "reduced"),
+        ((42, 42), Level.WARN, "enlarged"),
+        ((21, 7), Level.WARN, "distorted"),
+    ],
+)
+def test_another_image_size_is_handed_over_resized_and_said(size, level, said):
+    info = replace(INFO, image_height=size[0], image_width=size[1])
+    policy = Seeker(info=info)
+    shapes = set()
+    policy.change = lambda action: shapes.add(policy.shown) or action
+    act = policy.act
+    policy.act = lambda seen: setattr(policy, "shown", seen.image.shape) or act(seen)
+    report = preflight(policy, ToyCell())
+    assert level_of(report, "image size") is level
+    assert said in sentence_of(report, "image size")
+    assert shapes == {(*size, 3)}
+
+
+def test_an_action_space_that_the_cell_does_not_have_is_translated():
+    turned = Seeker(change=lambda action: action[::-1])
+    assert preflight(turned, ToyCell()).successes == 0
+    report = preflight(turned, ToyCell(), command=lambda action: action[::-1])
+    assert report.successes == 4

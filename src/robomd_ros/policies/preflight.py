@@ -69,6 +69,14 @@ class TrialCell(Protocol):
 
 
 @dataclass(frozen=True)
+class _Seat:
+    """Where a policy sits: the cell, and how its actions become the cell's."""
+
+    cell: TrialCell
+    command: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
 class _Trial:
     """One rollout: what was seen, what was answered, how long each answer took [s]."""
 
@@ -79,7 +87,11 @@ class _Trial:
 
 
 def preflight(
-    policy: Policy, cell: TrialCell, trials: int = 4, first_seed: int = 900_000
+    policy: Policy,
+    cell: TrialCell,
+    trials: int = 4,
+    first_seed: int = 900_000,
+    command: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda action: action,
 ) -> PreflightReport:
     """Check a policy against a cell.
 
@@ -88,6 +100,7 @@ def preflight(
         cell: what it will run in, unchanged scene. It moves.
         trials: nominal rollouts; each explanation of a complete failure is tried with as many.
         first_seed: of the trials.
+        command: from an action of the policy's space to one that `cell.step` takes, e.g. osc_position to osc_pose.
 
     Returns:
         The findings. A policy or cell that fails does not raise: that is a finding.
@@ -95,14 +108,16 @@ def preflight(
     info = policy.info
     checks = list(_compare(info, cell))
     seeds = range(first_seed, first_seed + trials)
+    seat = _Seat(cell, command)
     try:
-        done = [_run(policy, cell, seed) for seed in seeds]
+        checks.append(_check_shape(info, cell.reset(first_seed)))
+        done = [_run(policy, seat, seed) for seed in seeds]
     except RobomdError as error:
         checks.append(Check("trial", Level.ERROR, f"the first rollouts ended with: {error}"))
         return PreflightReport(info.id, tuple(checks), 0, 0)
     checks += [_check_range(done), _check_latency(info, done), *_check_reactions(policy, done)]
     successes = sum(t.success for t in done)
-    checks.append(_judge(policy, cell, seeds, successes))
+    checks.append(_judge(policy, seat, seeds, successes))
     return PreflightReport(info.id, tuple(checks), successes, trials)
 
 
@@ -133,24 +148,51 @@ def _show(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
+def _check_shape(info: PolicyInfo, seen: Observation) -> Check:
+    """The camera's image against the policy's: it is resized by area, which blurs and may distort."""
+    height, width = seen.image.shape[:2]
+    wanted = f"{info.image_width}x{info.image_height}"
+    if (height, width) == (info.image_height, info.image_width):
+        return Check("image size", Level.OK, f"{wanted} on both sides.")
+    distorted = abs(width / height * info.image_height / info.image_width - 1.0) > 0.02
+    enlarged = height < info.image_height or width < info.image_width
+    how = "distorted" if distorted else "enlarged" if enlarged else "reduced"
+    return Check(
+        "image size",
+        Level.WARN if distorted or enlarged else Level.OK,
+        f"the camera's {width}x{height} is {how} to the policy's {wanted}.",
+    )
+
+
 def _run(
     policy: Policy,
-    cell: TrialCell,
+    seat: _Seat,
     seed: int,
     see: Callable[[Observation], Observation] = lambda observation: observation,
 ) -> _Trial:
-    observation = cell.reset(seed)
+    observation = seat.cell.reset(seed)
     policy.reset(seed)
     seen, actions, latencies = [], [], []
     for _ in range(policy.info.horizon):
-        seen.append(see(observation))
+        seen.append(see(_fitted(policy.info, observation)))
         started = time.perf_counter()
         actions.append(check_action(policy.info, policy.act(seen[-1])))
         latencies.append(time.perf_counter() - started)
-        observation = cell.step(np.clip(actions[-1], -1.0, 1.0))
-        if cell.success():
+        observation = seat.cell.step(seat.command(np.clip(actions[-1], -1.0, 1.0)))
+        if seat.cell.success():
             break
-    return _Trial(tuple(seen), np.stack(actions), np.array(latencies), cell.success())
+    return _Trial(tuple(seen), np.stack(actions), np.array(latencies), seat.cell.success())
+
+
+def _fitted(info: PolicyInfo, observation: Observation) -> Observation:
+    """As a cell hands it over: resized by area."""
+    size = (info.image_height, info.image_width)
+    if observation.image.shape[:2] == size:
+        return observation
+    from robomd_ros.policies.images import resize_area
+
+    pixels = resize_area(observation.image, *size).permute(1, 2, 0)
+    return replace(observation, image=np.ascontiguousarray(pixels.numpy()))
 
 
 def _check_range(done: list[_Trial]) -> Check:
@@ -244,7 +286,7 @@ EXPLANATIONS: Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 }
 
 
-def _judge(policy: Policy, cell: TrialCell, seeds: range, successes: int) -> Check:
+def _judge(policy: Policy, seat: _Seat, seeds: range, successes: int) -> Check:
     """The success rate, and where it is 0 the first other way of reading the image that does better."""
     n = len(seeds)
     if successes:
@@ -252,7 +294,7 @@ def _judge(policy: Policy, cell: TrialCell, seeds: range, successes: int) -> Che
         return Check("trial", level, f"{successes} of {n} nominal rollouts succeed.")
     for name, other, see in _alternatives(policy):
         try:
-            better = sum(_run(other, cell, seed, see).success for seed in seeds)
+            better = sum(_run(other, seat, seed, see).success for seed in seeds)
         except PolicyError:
             continue
         if better:
