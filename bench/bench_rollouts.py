@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 import numpy as np
-from sim_bridge.cell import SimCell
-from sim_bridge.scene import Scene
 
 from bench.plain_robosuite import make, rollout
 from robomd_ros.policies.base import Policy
 from robomd_ros.policies.loader import list_policies, load_policy
+from sim_bridge.cell import SimCell
+from sim_bridge.scene import Scene
 
 ROLLOUTS = 12
 

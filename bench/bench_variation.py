@@ -7,10 +7,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from sim_bridge.scene import Scene
-
 from bench.plain_robosuite import make, rebuild_with_red_cube
 from robomd_ros.core.variations import load_catalogue
+from sim_bridge.scene import Scene
 
 
 def timed(call: Callable[[], Any], repeats: int) -> float:

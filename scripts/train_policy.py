@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 from model_card import Tally, write_card
-from sim_bridge.cell import SimCell
-from sim_bridge.collect import CellSpec, collect
-from sim_bridge.demos import DemoConfig, collect_demos
-from sim_bridge.jobs import make_job
-from sim_bridge.scene import ACTION_DIM, HORIZON, IMAGE_HEIGHT, IMAGE_WIDTH, RATE, Scene
 
 from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.variations import NOMINAL, Perturbation, load_catalogue
 from robomd_ros.policies.base import Observation, PolicyInfo
 from robomd_ros.policies.bc import WEIGHTS_NAME, BcPolicy, load_bc
 from robomd_ros.policies.bc_training import BcTrainer, BcTrainingConfig, DemoSet
+from sim_bridge.cell import SimCell
+from sim_bridge.collect import CellSpec, collect
+from sim_bridge.demos import DemoConfig, collect_demos
+from sim_bridge.jobs import make_job
+from sim_bridge.scene import ACTION_DIM, HORIZON, IMAGE_HEIGHT, IMAGE_WIDTH, RATE, Scene
 
 EVALUATION_SEEDS = 500_000
 """Seeds of the scenes a policy is judged on; neither demonstrations nor studies use them."""

@@ -39,6 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cell():
     """A Panda cell with the red-seeking policy."""
     from red_servo import servo
+
     from sim_bridge.cell import SimCell
     from sim_bridge.scene import Scene
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from red_servo import RedServo, info, raises
-from sim_bridge.cell import SimCell, check_fits, resize, to_osc_pose
 
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, PolicyError
 from robomd_ros.core.outcome import Control, Outcome
+from sim_bridge.cell import SimCell, check_fits, resize, to_osc_pose
 
 
 def test_a_policy_that_sees_succeeds_and_its_trace_is_whole(cell):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sim_bridge.collect import CellSpec, collect, run_job
-from sim_bridge.jobs import make_job, plan_catalogue, plan_continuous
 
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.variations import Perturbation
+from sim_bridge.collect import CellSpec, collect, run_job
+from sim_bridge.jobs import make_job, plan_catalogue, plan_continuous
 
 
 def test_processes_give_what_one_process_gives(cell, catalogue):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from robomd_ros.policies.loader import list_policies, load_policy
+from robomd_ros.policies.preflight import Level, preflight
 from sim_bridge.cell import SimCell
 from sim_bridge.demos import DemoConfig, collect_demos, demonstrate
 from sim_bridge.expert import LiftExpert
 from sim_bridge.scene import Scene
-
-from robomd_ros.policies.loader import list_policies, load_policy
-from robomd_ros.policies.preflight import Level, preflight
 
 SEEDS = range(700_000, 700_006)
 

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 from red_servo import red_centroid
-from sim_bridge.scene import IMAGE_HEIGHT, IMAGE_WIDTH, Scene
 
 from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
 from sim_bridge import gl
+from sim_bridge.scene import IMAGE_HEIGHT, IMAGE_WIDTH, Scene
 
 
 def fingerprint(scene: Scene, seed: int, steps: int = 12) -> str:

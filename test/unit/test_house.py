@@ -150,3 +150,31 @@ def test_the_three_packages_are_where_colcon_looks(root: Path) -> None:
 
 def test_readme_stays_short(root: Path) -> None:
     assert len((root / "README.md").read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["help"], 0), ([], 2)], ids=["--help", "help", "none"]
+)
+def test_the_root_script_tells_what_it_can_without_setting_up(
+    root: Path, tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    """From any folder, through a link, and nothing is made."""
+    (tmp_path / "repo").mkdir()
+    script = tmp_path / "repo" / "robomd"
+    script.write_bytes((root / "robomd").read_bytes())
+    script.chmod(0o755)
+    (tmp_path / "link").symlink_to(script)
+
+    done = subprocess.run(
+        [tmp_path / "link", *arguments], cwd="/", capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == code
+    assert "./robomd COMMAND" in done.stdout + done.stderr
+    assert [p.name for p in (tmp_path / "repo").iterdir()] == ["robomd"]
+
+
+def test_the_demo_and_the_tests_are_the_two_commands_of_the_readme(root: Path) -> None:
+    text = (root / "README.md").read_text()
+
+    assert text.index("./robomd demo") < text.index("./robomd test") < text.index("colcon build")

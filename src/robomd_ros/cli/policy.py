@@ -55,11 +55,10 @@ def preflight(
 
     Exit code 1 when something is wrong that makes a diagnosis worthless.
     """
-    from sim_bridge.scene import Scene
-
     from robomd_ros.policies.loader import load_policy
     from robomd_ros.policies.preflight import Level
     from robomd_ros.policies.preflight import preflight as check
+    from sim_bridge.scene import Scene
 
     loaded = load_policy(policy)
     scene = Scene(task=loaded.info.task, robot=robot or loaded.info.robot)

@@ -116,10 +116,10 @@ def _renders(study: Path, count: int, seed: int) -> Renders | None:
     if not count:
         return None
     import numpy as np
-    from sim_bridge.collect import CellSpec, build_cell
 
     from robomd_ros.core.study import Study
     from robomd_ros.learning.inputs import Renders
+    from sim_bridge.collect import CellSpec, build_cell
 
     opened = Study.open(study)
     cell = build_cell(CellSpec("", opened.meta.task, opened.meta.robot))
