@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -162,10 +161,10 @@ def _as_rgb8(msg: Image | CompressedImage) -> tuple[Image, np.ndarray]:
     return image_to_msg(rgb, msg.header.stamp, msg.header.frame_id), rgb
 
 
-def main() -> int:
+def main() -> None:
     """Run the node."""
-    return run(CameraCaptureNode)
+    run(CameraCaptureNode)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -328,10 +327,10 @@ def _thumbnail(record: RolloutRecord) -> CompressedImage:
     return image_to_png(record.first_frame, stamps.from_seconds(record.started))
 
 
-def main() -> int:
+def main() -> None:
     """Run the node."""
-    return run(OutcomeLabelerNode)
+    run(OutcomeLabelerNode)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -180,10 +179,10 @@ class PerturbationTaggerNode(RobomdNode):
         return out
 
 
-def main() -> int:
+def main() -> None:
     """Run the node."""
-    return run(PerturbationTaggerNode)
+    run(PerturbationTaggerNode)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

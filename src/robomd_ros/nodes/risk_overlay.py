@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -242,10 +241,10 @@ def _session_line(status: SessionStatus) -> str:
     return f"{line}. {status.message}" if status.message else line
 
 
-def main() -> int:
+def main() -> None:
     """Run the node."""
-    return run(RiskOverlayNode)
+    run(RiskOverlayNode)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

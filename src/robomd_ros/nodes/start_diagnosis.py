@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +45,7 @@ class StartDiagnosisNode(RobomdNode):
         self._config = declare(self, StartDiagnosisConfig)
         self._session_id = self._config.session_id
         self._said = -1
-        self.exit_code: int | None = None
+        self.exit_code = 0
         self.error = ""
         self._client = ActionClient(self, Diagnose, names.DIAGNOSE, callback_group=self.reentrant)
         self._watch = _Watch(self._client)
@@ -60,7 +59,6 @@ class StartDiagnosisNode(RobomdNode):
             self.get_logger().info(
                 f"session {status.session_id} is done: {status.done} rollouts, {status.failures} failures"
             )
-            self.exit_code = 0
         except RobomdError as error:
             self.error = str(error)
             if not self.closing.is_set():
@@ -136,17 +134,10 @@ class _Watch:
         return self.gone
 
 
-def main() -> int:
-    """Run the node until the session ends; 1 when it failed."""
-    made: list[StartDiagnosisNode] = []
-
-    def factory() -> StartDiagnosisNode:
-        made.append(StartDiagnosisNode())
-        return made[0]
-
-    code = run(factory)
-    return code or (made[0].exit_code or 0 if made else 0)
+def main() -> None:
+    """Run the node until the session ends; the exit code is 1 when it failed."""
+    run(StartDiagnosisNode)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
