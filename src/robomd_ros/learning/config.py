@@ -81,6 +81,21 @@ class EmbeddingConfig:
                     f"embedding {name} = {value}: want a number in {low} .. {high}."
                 )
 
+    @classmethod
+    def of(cls, profile: str, **changes: Any) -> EmbeddingConfig:
+        """A profile's own settings with some changed; the paper's are those of its published code."""
+        own = (
+            {
+                "weight_decay": 0.0,
+                "contrastive_weight": 1.0,
+                "balance_classes": False,
+                "modality_dropout": 0.3,
+            }
+            if profile == "paper"
+            else {}
+        )
+        return cls(profile=profile, **{**own, **changes})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)

@@ -73,8 +73,7 @@ class Embedding:
         self.config = config
         self.quality = dict(quality or {})
         self.facts = facts or Facts()
-        self._bytes = save({k: v.contiguous() for k, v in model.state_dict().items()})
-        self.id = f"{config.profile}-{hashlib.sha256(self._bytes).hexdigest()[:12]}"
+        self.id = f"{config.profile}-{_digest(model)}"
 
     def embed(self, inputs: Inputs) -> NDArray[np.float32]:
         """Embeddings, (N, 512) float32; missing inputs are allowed.
@@ -114,7 +113,7 @@ class Embedding:
         """
         folder = Path(models_folder)
         header = json.dumps(self.header(), indent=1)
-        tensors = {k: v.contiguous() for k, v in self.model.state_dict().items()}
+        tensors = {k: v.cpu().contiguous() for k, v in self.model.state_dict().items()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -172,5 +171,18 @@ class Embedding:
         return cls(model, config, quality=header["quality"], facts=facts)
 
 
+def _digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()[:12]
+
+
 def _empty_model(config: EmbeddingConfig, tensors: Mapping[str, Tensor]) -> nn.Module:
+    if config.profile == "paper":
+        # Imported here: the towers' libraries take seconds, and the compact profile needs none of them.
+        from robomd_ros.learning.paper import PaperModel
+
+        return PaperModel(config)
     return CompactModel(config, np.zeros(len(tensors["nominal"]), np.float32))

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
+from torch import nn
 
 from robomd_ros.core.errors import NotReadyError
 from robomd_ros.core.variations import Catalogue
@@ -50,9 +51,13 @@ def train_embedding(
     kept = data[~held]
     _check_enough(kept, config)
     told = Progress(progress, cancelled)
+    model: nn.Module
     with _isolated(seed, config.threads):
-        model = CompactModel(config, nominal_vector(catalogue))
-        train_compact(model, kept, catalogue, renders, seed, told)
+        if config.profile == "paper":
+            model = _train_paper(kept, config, seed, told)
+        else:
+            model = CompactModel(config, nominal_vector(catalogue))
+            train_compact(model, kept, catalogue, renders, seed, told)
     facts = Facts(
         seed=seed,
         data_hash=kept.hash,
@@ -63,6 +68,19 @@ def train_embedding(
     )
     told("metrics", 0.0)
     return Embedding(model, config, facts=facts)
+
+
+def _train_paper(
+    data: TrainingSet, config: EmbeddingConfig, seed: int, progress: Progress
+) -> nn.Module:
+    # Imported here: the towers' libraries take seconds, and the compact profile needs none of them.
+    from robomd_ros.learning.paper import PaperModel
+    from robomd_ros.learning.paper_training import train_paper
+
+    progress("data", 0.0)
+    model = PaperModel.pretrained(config)
+    train_paper(model, data, seed, progress)
+    return model
 
 
 @contextmanager

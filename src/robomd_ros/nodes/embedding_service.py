@@ -98,8 +98,8 @@ class EmbeddingServiceNode(RobomdNode):
         feedback: Callable[[Any], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        config = EmbeddingConfig(
-            profile=goal.profile or self._config.profile,
+        config = EmbeddingConfig.of(
+            goal.profile or self._config.profile,
             epochs=int(goal.epochs),
             image_weights=self._config.image_weights,
             text_weights=self._config.text_weights,
