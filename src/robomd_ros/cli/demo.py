@@ -163,16 +163,12 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
 
 def _ask(study: Study) -> None:
     """The whole catalogue, then three examples, over /robomd/query_failure_likelihood."""
-    from robomd_ros.cli.query import ask_nodes
-    from robomd_ros.cli.tables import answers_table
+    from robomd_ros.cli.query import ask_nodes, show
 
     catalogue = study.catalogue()
-    answers = ask_nodes([], catalogue, timeout=60.0)
-    console.print(answers_table(answers, "Where the policy fails"))
-    examples = ask_nodes([text for _, text in EXAMPLES], catalogue, timeout=60.0)
-    console.print(
-        answers_table(examples, "Three questions: " + "; ".join(f"{k}" for k, _ in EXAMPLES))
-    )
+    show(ask_nodes([], catalogue, timeout=60.0), title="Where the policy fails")
+    for kind, question in EXAMPLES:
+        show(ask_nodes([question], catalogue, timeout=60.0), title=kind)
 
 
 def _report(study: Study) -> Path:

@@ -70,7 +70,8 @@ def show(answers: Sequence[Answer], as_json: bool = False, title: str = "") -> N
     if as_json:
         typer.echo(json.dumps([answer_json(a) for a in answers], indent=2))
     else:
-        Console().print(answers_table(answers, title))
+        console = Console()
+        console.print(answers_table(answers, title, console.width))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from robomd_ros.core.answers import Answer
 
-BAR_WIDTH = 20
+BAR_WIDTH = 16
 """Characters from P(failure) 0 to 1."""
+WIDE = 110
+"""Terminals from so many characters on get all columns."""
 
 
 def risk_style(p: float) -> str:
@@ -50,49 +53,57 @@ def number(value: float, digits: int = 2) -> str:
 def evidence_text(answer: Answer) -> str:
     """Rollouts of exactly this condition, or the outcomes of the nearest ones."""
     if answer.rollouts:
-        return f"{answer.failures} of {answer.rollouts} failed"
+        return f"{answer.failures}/{answer.rollouts} failed"
     near = " ".join(e.outcome.name[0] for e in answer.evidence)
-    return f"none; nearest {near}" if near else "none"
+    return f"near: {near}" if near else "none"
 
 
-def answers_table(answers: Sequence[Answer], title: str = "", top: int = 0) -> Table:
-    """Riskiest first; `top` rows of them, 0 = all."""
+def answers_table(answers: Sequence[Answer], title: str = "", width: int = 120) -> Table:
+    """Riskiest first, for a terminal of `width` characters; a narrow one gets no density and no distance."""
+    wide = width >= WIDE
     table = Table(
-        title=title or None, title_justify="left", caption=_CAPTION, caption_justify="left"
+        title=title or None,
+        title_justify="left",
+        caption=_WIDE_CAPTION if wide else _CAPTION,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("#", justify="right")
-    table.add_column("what", overflow="fold", ratio=2)
-    table.add_column("P(failure)", justify="right", no_wrap=True)
-    table.add_column("90 % interval", no_wrap=True)
-    table.add_column("0        0.5        1", no_wrap=True, min_width=BAR_WIDTH)
-    table.add_column("density", justify="right")
-    table.add_column("distance", justify="right", no_wrap=True)
-    table.add_column("evidence")
-    for answer in answers[: top or None]:
-        table.add_row(*_row(answer))
+    table.add_column("what", overflow="fold", ratio=1)
+    table.add_column("P(fail)", justify="right", no_wrap=True)
+    table.add_column("90 %", no_wrap=True)
+    table.add_column("0" + " " * (BAR_WIDTH - 2) + "1", no_wrap=True)
+    if wide:
+        table.add_column("density", justify="right")
+        table.add_column("distance", justify="right", no_wrap=True)
+    table.add_column("rollouts", no_wrap=True)
+    for answer in answers:
+        table.add_row(*_row(answer, wide))
     return table
 
 
 _CAPTION = (
-    "density: of the search policy, relative to the riskiest. distance: to the nearest known rollout; "
-    "? = further than known ones are from each other, not to be trusted. F, S: nearest rollouts failed, succeeded."
+    "?: further from the known rollouts than they are from each other, not to be trusted. "
+    "near: the nearest rollouts failed (F) or succeeded (S)."
+)
+_WIDE_CAPTION = (
+    f"{_CAPTION} density: of the search policy, relative to the riskiest. "
+    "distance: to the nearest known rollout."
 )
 
 
-def _row(answer: Answer) -> Iterable[Any]:
-    distance = Text(number(answer.distance) + ("" if answer.trusted else " ?"))
-    if not answer.trusted:
-        distance.stylize("yellow")
-    return (
-        str(answer.rank),
-        what(answer),
-        Text(number(answer.p_failure), style=f"bold {risk_style(answer.p_failure)}"),
-        f"{number(answer.p_low)} – {number(answer.p_high)}",
-        interval_bar(answer.p_failure, answer.p_low, answer.p_high),
-        number(answer.density_ratio),
-        distance,
-        evidence_text(answer),
-    )
+def _row(answer: Answer, wide: bool) -> Iterable[Any]:
+    doubt = "" if answer.trusted else "?"
+    yield str(answer.rank)
+    yield what(answer)
+    yield Text(doubt + number(answer.p_failure), style=f"bold {risk_style(answer.p_failure)}")
+    yield f"{number(answer.p_low)}–{number(answer.p_high)}"
+    yield interval_bar(answer.p_failure, answer.p_low, answer.p_high)
+    if wide:
+        yield number(answer.density_ratio)
+        yield Text(doubt + number(answer.distance), style="yellow" if doubt else "")
+    yield evidence_text(answer)
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
