@@ -147,7 +147,10 @@ class RobomdNode(Node):
                 put_error(result, error)
                 handle.canceled() if handle.is_cancel_requested else handle.abort()
             except Exception as error:  # the action boundary: whatever happened becomes the result
-                self.note_error(name, error)
+                if isinstance(error, RobomdError):
+                    self.get_logger().info(f"{name}: {error}"[:500])
+                else:
+                    self.note_error(name, error)
                 put_error(result, error)
                 handle.abort()
             finally:

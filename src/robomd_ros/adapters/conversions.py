@@ -41,6 +41,8 @@ from robomd_ros.core.outcome import Control, Label, Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import MAX_VARIATIONS, Catalogue, Perturbation, Variation
 
+_VERIFIED, _CHANGE = "perturbation_verified", "image_change"  # keys of RolloutRecord.facts
+
 MAX_NAME = 200
 """Longest labeler, phase or id that is taken from outside."""
 
@@ -128,7 +130,13 @@ def record_to_msg(record: RolloutRecord) -> LabeledRollout:
         recording=record.recording,
     )
     msg.header.stamp = stamps.from_seconds(record.started)
-    msg.perturbation = perturbation_to_msg(record.perturbation, record.task, msg.header.stamp)
+    msg.perturbation = perturbation_to_msg(
+        record.perturbation,
+        record.task,
+        msg.header.stamp,
+        float(record.facts.get(_CHANGE, "nan")),
+        record.facts.get(_VERIFIED) == "true",
+    )
     msg.outcome = label_to_msg(record.labels[-1] if record.labels else None)
     msg.label_count = len(record.labels)
     msg.seed = int(record.seed)
@@ -138,19 +146,22 @@ def record_to_msg(record: RolloutRecord) -> LabeledRollout:
     return msg
 
 
-def record_from_status(msg: RolloutStatus, started: float) -> RolloutRecord:
+def record_from_status(
+    msg: RolloutStatus, started: float, seen: PerturbationMsg | None = None
+) -> RolloutRecord:
     """What a FINISHED status says about a rollout, without its frames.
 
     Args:
         msg: the status.
         started: wall clock, seconds since the epoch.
+        seen: what perturbation_tagger saw in the image; used when it is about the same perturbation.
     """
-    facts = {
-        "speed_scaling": f"{msg.speed_scaling:.4g}",
-        "perturbation_verified": str(msg.perturbation.verified).lower(),
-        "image_change": f"{msg.perturbation.image_change:.4g}",
-        "frame_clock_end": f"{stamps.to_seconds(msg.header.stamp):.9f}",
-    }
+    facts = {"camera_clock_end": f"{stamps.to_seconds(msg.header.stamp):.9f}"}
+    if math.isfinite(msg.speed_scaling):
+        facts["speed_scaling"] = f"{msg.speed_scaling:.4g}"
+    if seen is not None and seen.id == msg.perturbation.id:
+        facts[_VERIFIED] = str(seen.verified).lower()
+        facts[_CHANGE] = f"{seen.image_change:.4g}"
     known = msg.outcome.value != Outcome.UNKNOWN
     return RolloutRecord(
         id=msg.rollout_id,

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import CompressedImage, JointState
 
-from robomd_msgs.msg import LabeledRollout, RolloutFrame, RolloutStatus, RolloutSummary
+from robomd_msgs.msg import (
+    LabeledRollout,
+    Perturbation,
+    RolloutFrame,
+    RolloutStatus,
+    RolloutSummary,
+)
 from robomd_msgs.srv import LabelOutcome, ListRollouts
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.base import ERROR, WARN, Health, RobomdNode
@@ -73,6 +79,7 @@ class _Rollout:
 
     assembly: RolloutAssembly = field(default_factory=RolloutAssembly)
     started: float = 0.0
+    seen: Perturbation | None = None
     finished: RolloutStatus | None = None
     finished_at: float = 0.0
     frames_at: float = 0.0
@@ -81,7 +88,7 @@ class _Rollout:
 class OutcomeLabelerNode(RobomdNode):
     """Stores each finished rollout with its frames, joint states and labels.
 
-    Subscribes: robomd/rollout_status, robomd/frames, joint_states.
+    Subscribes: robomd/rollout_status, robomd/frames, joint_states, robomd/perturbation.
     Publishes: robomd/rollouts (latched, at 1 Hz), robomd/labeled_rollout.
     Serves: robomd/label_outcome, robomd/list_rollouts.
     Parameters: OutcomeLabelerConfig.
@@ -99,6 +106,7 @@ class OutcomeLabelerNode(RobomdNode):
         self._lock = threading.Lock()
         self._rollouts: OrderedDict[str, _Rollout] = OrderedDict()
         self._joints = JointBuffer(100_000)
+        self._seen: Perturbation | None = None
         self._frames_lost = 0
         self._stored = 0
         self._flushed_at = 0.0
@@ -106,6 +114,7 @@ class OutcomeLabelerNode(RobomdNode):
         self._labeled = self.create_publisher(LabeledRollout, names.LABELED_ROLLOUT, qos.EVENTS)
         self._summary = self.create_publisher(RolloutSummary, names.ROLLOUTS, qos.LATCHED)
         self.listen(RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS)
+        self.listen(Perturbation, names.PERTURBATION, self._on_perturbation, qos.LATCHED)
         self.listen(RolloutFrame, names.FRAMES, self._on_frame, qos.FRAMES)
         self.listen(JointState, names.JOINT_STATES, self._on_joints, qos.SENSOR_DATA)
         self.serve(LabelOutcome, names.LABEL_OUTCOME, self._label, self.reentrant)
@@ -130,6 +139,10 @@ class OutcomeLabelerNode(RobomdNode):
                 rollout.assembly.end = stamps.to_ns(msg.header.stamp)
                 rollout.assembly.frames_expected = msg.frames
                 rollout.finished, rollout.finished_at = msg, time.monotonic()
+                rollout.seen = self._seen
+
+    def _on_perturbation(self, msg: Perturbation) -> None:
+        self._seen = msg
 
     def _on_frame(self, msg: RolloutFrame) -> None:
         if self._keeper.holds(msg.rollout_id):
@@ -194,7 +207,8 @@ class OutcomeLabelerNode(RobomdNode):
         status, assembly = rollout.finished, rollout.assembly
         if status is None:
             return
-        record = record_from_status(status, rollout.started or time.time() - status.duration)
+        started = rollout.started or time.time() - status.duration
+        record = record_from_status(status, started, rollout.seen)
         joints = self._joints.between(assembly.start, assembly.end)
         record, trace = assembly.build(record, joints)
         self._keeper.add(record, trace)
