@@ -1,0 +1,98 @@
+"""The node table is what the packages install, and its parameters are those the nodes have."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
+from robomd_ros.graph import GraphOptions, NodeSpec, node_table
+
+TABLE = node_table(GraphOptions(study="s", rollouts=5, seed=3))
+
+
+def source(root: Path, spec: NodeSpec) -> Path:
+    base = root / ("src" if spec.package == "robomd_ros" else "sim_bridge")
+    return base / (spec.module.replace(".", "/") + ".py")
+
+
+def parameters(path: Path) -> set[str]:
+    """Fields of the node's Config class, read without importing rclpy."""
+    classes = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ClassDef)]
+    config = next(c for c in classes if c.name.endswith("Config"))
+    return {n.target.id for n in config.body if isinstance(n, ast.AnnAssign)}
+
+
+@pytest.mark.parametrize("spec", TABLE, ids=lambda s: s.name)
+def test_rows_are_real(root: Path, spec: NodeSpec) -> None:
+    path = source(root, spec)
+    assert set(spec.parameters) <= parameters(path)
+    assert "def main()" in path.read_text()
+    setup = (
+        root / ("setup.py" if spec.package == "robomd_ros" else "sim_bridge/setup.py")
+    ).read_text()
+    assert spec.executable in setup
+
+
+def test_diagnosis_is_started_when_asked_for() -> None:
+    starter = TABLE[-1]
+    assert (starter.name, starter.respawn) == ("start_diagnosis", False)
+    assert dict(starter.parameters) == {"rollouts": 5, "seed": 3}
+    assert "start_diagnosis" not in [s.name for s in node_table(GraphOptions())]
+
+
+def test_study_is_absolute_and_shared() -> None:
+    studies = {s.parameters["study"] for s in TABLE if "study" in s.parameters}
+    assert studies == {str(Path("s").resolve())}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mode": "moon"},
+        {"profile": "huge"},
+        {"robot": "R2D2"},
+        {"rollouts": -1},
+        {"study": ""},
+        {"mode": "ur5e"},
+    ],
+)
+def test_wrong_options(wrong: dict) -> None:
+    with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
+        GraphOptions(**wrong)
+
+
+def test_ur5e_is_said_to_be_missing(root: Path) -> None:
+    if (root / "src/robomd_ros/nodes/ur5e_driver.py").exists():
+        pytest.skip("this version has the driver")
+    with pytest.raises(UnavailableError, match="ur5e_driver"):
+        node_table(GraphOptions(mode="ur5e", robot_ip="192.0.2.1"))
+
+
+def test_launch_arguments_cover_the_options(root: Path) -> None:
+    text = (root / "launch/diagnose.launch.py").read_text()
+    tree = ast.parse(text)
+    declared = {
+        call.args[0].value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DeclareLaunchArgument"
+    }
+    assert declared == {f.name for f in fields(GraphOptions)} | {"respawn"}
+    assert "eval" not in text
+    assert "subprocess" not in text
+
+
+def test_rviz_shows_what_is_published(root: Path) -> None:
+    from yaml import safe_load
+
+    from robomd_ros.adapters import names
+
+    displays = safe_load((root / "config/robomd.rviz").read_text())["Visualization Manager"][
+        "Displays"
+    ]
+    topics = {d["Topic"]["Value"] for d in displays if "Topic" in d}
+    assert topics == {names.OVERLAY_IMAGE, names.CAMERA_IMAGE, names.OVERLAY_MARKERS}
+    assert all(d["Class"].startswith("rviz_default_plugins/") for d in displays)
