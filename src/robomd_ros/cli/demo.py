@@ -23,9 +23,9 @@ app = typer.Typer(add_completion=False)
 console = Console()
 
 EXAMPLES = (
-    ("known: a variation of the catalogue", "cube_red"),
-    ("composed: two at once", "cube_red+light_intensity=0.4"),
-    ("free text: words that no rollout ever had", "a dim purple lamp hangs over the table"),
+    "cube_red",
+    "cube_red+light_intensity=0.4",
+    "a dim purple lamp hangs over the table",
 )
 _START = 120.0
 """Seconds the nodes have to come up."""
@@ -152,8 +152,10 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
         progress.update(task, completed=rollouts, message="done")
     graph.check()
     evidence = status.successes + status.failures
+    controls = status.done - evidence - status.not_evidence
     say(
-        f"{status.done} live rollouts: {status.failures} of {evidence} failed, {status.not_evidence} were no evidence"
+        f"{status.done} live rollouts: {status.failures} of {evidence} failed, "
+        f"{controls} negative control, {status.not_evidence} discarded"
     )
     if status.confirmed:
         say(f"confirmed by repeats as failing: {', '.join(status.confirmed)}")
@@ -167,8 +169,8 @@ def _ask(study: Study) -> None:
 
     catalogue = study.catalogue()
     show(ask_nodes([], catalogue, timeout=60.0), title="Where the policy fails")
-    for kind, question in EXAMPLES:
-        show(ask_nodes([question], catalogue, timeout=60.0), title=kind)
+    title = "Three questions: one known, one composed of two, one in words that no rollout ever had"
+    show(ask_nodes(list(EXAMPLES), catalogue, timeout=60.0), title=title)
 
 
 def _report(study: Study) -> Path:

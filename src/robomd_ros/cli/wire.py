@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -32,6 +33,8 @@ SERVED_BY = {
     names.DIAGNOSE: "diagnosis",
 }
 
+_NUMBERS = itertools.count()
+
 
 class Wire:
     """A node that a thread of its own spins, inside a `with`.
@@ -48,7 +51,10 @@ class Wire:
     def __enter__(self) -> Wire:
         rclpy.init(context=self._context, args=[])
         self.node = rclpy.create_node(
-            f"robomd_cli_{os.getpid()}", context=self._context, namespace=self._namespace or None
+            f"robomd_cli_{os.getpid()}_{next(_NUMBERS)}",
+            context=self._context,
+            namespace=self._namespace or None,
+            enable_rosout=False,
         )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
