@@ -105,6 +105,8 @@ def test_list_and_copy(study, capfd, tmp_path):
         (("show", "/nowhere"), "no study in /nowhere"),
         (("copy", "no_such", "/tmp/x"), "no study in no_such"),
         (("collect", "/tmp/x", "--policy", "no_such"), "no_such"),
+        (("compact", "lift_panda"), "robomd study copy lift_panda"),
+        (("check", "lift_panda", "--repair"), "robomd study copy lift_panda"),
     ],
 )
 def test_errors_are_one_sentence_and_an_exit_code(capfd, arguments, sentence):
@@ -112,6 +114,22 @@ def test_errors_are_one_sentence_and_an_exit_code(capfd, arguments, sentence):
     assert code == 1
     assert sentence in err
     assert len(err.splitlines()) == 1
+
+
+def test_the_shipped_study_is_half_continuous_and_no_control_succeeds(capfd):
+    assert robomd(capfd, "check", "lift_panda")[:2] == (0, "whole\n")
+    code, out, _ = robomd(capfd, "export", "lift_panda", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    evidence = [
+        r for r in rows if r["control"] == "NONE" and r["outcome"] in ("SUCCESS", "FAILURE")
+    ]
+    continuous = {r["perturbation_id"] for r in evidence if "=" in r["perturbation_id"]}
+    assert code == 0
+    assert len(evidence) >= 500
+    assert len(continuous) >= len(evidence) / 2
+    controls = [r["outcome"] for r in rows if r["control"] == "ZERO_ACTION"]
+    assert len(controls) >= 2
+    assert set(controls) == {"FAILURE"}
 
 
 def test_every_command_has_help(capfd):

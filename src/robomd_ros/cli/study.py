@@ -82,7 +82,7 @@ def check(
     """Compare every row, frame and recording with its checksum. Exit code 1 when something is wrong and stays so."""
     from robomd_ros.recording import verify_recording
 
-    study = _open(path)
+    study = _open(path, writing=repair)
     findings = study.check(repair, deep=True)
     for finding in findings:
         console.print(str(finding), highlight=False, soft_wrap=True)
@@ -139,7 +139,7 @@ def copy(
 @app.command()
 def compact(path: PathArgument) -> None:
     """Shrink the store to one file without a write-ahead log, to be shipped or archived."""
-    study = _open(path)
+    study = _open(path, writing=True)
     with study.store() as store:
         store.compact()
     console.print(
@@ -198,10 +198,11 @@ def record(
     """Run stored rollouts of the simulator again from their seeds and keep their recordings."""
     from robomd_ros.recording.collection import record_again
 
-    study = _open(path)
+    study = _open(path, writing=True)
     with study.store() as store:
         for done in record_again(study, store, rollouts, policy):
-            console.print(f"{done.id} {done.perturbation.id}: {done.recording}", highlight=False)
+            line = f"{done.recording} {done.perturbation.id}"
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def _study_of(path: Path, policy: str, task: str, robot: str) -> Study:
@@ -232,8 +233,13 @@ def _progress() -> Progress:
     return Progress(*columns, console=console)
 
 
-def _open(path: Path) -> Study:
-    return Study.open(shipped_studies().get(str(path), path))
+def _open(path: Path, writing: bool = False) -> Study:
+    shipped = shipped_studies().get(str(path))
+    if shipped is not None and writing and not path.exists():
+        raise InvalidArgumentError(
+            f"{path} ships with the package: `robomd study copy {path} mine` first."
+        )
+    return Study.open(path if shipped is None or path.exists() else shipped)
 
 
 def _studies_in(folder: Path) -> list[Path]:

@@ -21,10 +21,12 @@ CSV_COLUMNS = (
 
 
 def failure_table(title: str, counts: dict[str, Counts], every: bool = False) -> Table:
-    """Failures of each condition, worst first; continuous ones as one row unless `every`."""
+    """Failures of each condition, worst first; continuous ones as one row unless `every`.
+
+    Column "other" counts unlabelled, invalid and negative control rollouts.
+    """
     table = Table(title=title, title_justify="left")
-    for name in ("condition", "failed", "of", "rate", "90 % interval", "not evidence"):
-        table.add_column(name, justify="left" if name == "condition" else "right", no_wrap=True)
+    _columns(table, "condition", "failed", "of", "rate", "90 % interval", "other")
     for name, found in sorted(_rows(counts, every), key=lambda row: -_rate(row[1])):
         table.add_row(name, *_cells(found))
     return table
@@ -40,11 +42,17 @@ def factor_table(records: Iterable[RolloutRecord]) -> Table:
                 tally[0] += record.outcome.name == "FAILURE"
                 tally[1] += 1
     table = Table(title="continuous variations, by what was changed", title_justify="left")
-    for name in ("factor", "failed", "of", "rate", "90 % interval"):
-        table.add_column(name, justify="left" if name == "factor" else "right")
+    _columns(table, "factor", "failed", "of", "rate", "90 % interval")
     for factor, (failed, n) in sorted(found.items(), key=lambda item: -item[1][0] / item[1][1]):
         table.add_row(factor, str(failed), str(n), *_interval(failed, n))
     return table
+
+
+def _columns(table: Table, first: str, *numbers: str) -> None:
+    """Where the terminal is narrow the first column wraps, the numbers do not."""
+    table.add_column(first, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
 
 
 def write_csv(records: Iterable[RolloutRecord], file: IO[str]) -> int:
