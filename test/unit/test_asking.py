@@ -83,10 +83,26 @@ def test_never_seen_questions_are_answered_and_flagged(asker):
     assert 0 < text.p_failure < 1
 
 
+@pytest.mark.parametrize(
+    "text", ["make me a coffee", "under a disco ball", "桌子是红色的", "zzz qqq"]
+)
+def test_a_text_about_something_else_is_flagged(asker, text):
+    answer = asker.ask([Question(text=text)])[0]
+    assert not answer.trusted
+    assert answer.p_high - answer.p_low > 0.5
+
+
+@pytest.mark.parametrize("text", ["The table is red.", "it is very dark", "a tiny cube"])
+def test_a_text_about_what_was_tried_is_not(asker, text):
+    assert asker.ask([Question(text=text)])[0].trusted
+    both = asker.ask([Question(text=text.rstrip(".") + ". Also, a giraffe walks by.")])[0]
+    assert not both.trusted
+
+
 def test_far_from_everything_nothing_is_claimed(asker):
     far = LinearEmbedding(LIFT)
     far.embed = lambda inputs: np.full((len(inputs), 512), 40.0, np.float32)
-    stranger = Asker(far, RECORDS, LIFT, earlier=asker)
+    stranger = Asker(far, RECORDS, LIFT, known=asker.known, calibrations=asker.calibrations)
     answer = stranger.ask([Question(text="anything")])[0]
     assert not answer.trusted
     assert answer.distance > answer.distance_limit

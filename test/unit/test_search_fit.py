@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
 
 def test_a_fitted_study_answers_and_opens_again_the_same(trained):
     study, asker, phases = trained
-    assert {p for p, *_ in phases} >= {"train", "embed", "save", "map"}
+    assert {p for p, *_ in phases} >= {"train", "embed", "save", "calibrate"}
     assert all(0 <= fraction <= 1 for _, fraction, _ in phases)
     again = Asker.from_study(study.folder)
     assert (again.embedding.id, again.search.id) == (asker.embedding.id, asker.search.id)

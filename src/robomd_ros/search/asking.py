@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Inputs
 from robomd_ros.search.calibration import Calibration, Neighbourhood
+from robomd_ros.search.familiarity import Familiarity
 from robomd_ros.search.known import Floats, KnownSet
 from robomd_ros.search.modes import Calibrations, Mode, fit_modes, modes_of
 from robomd_ros.search.policy import SearchPolicy
@@ -42,6 +44,7 @@ class Asker:
         embedding, search, catalogue: what it was made with.
         known: every evidence rollout.
         tried: the different perturbations among them.
+        calibrations: what turns logits and neighbours into probabilities.
         quality: figures on the held-out rollouts.
         heldout: the answers behind them; None = too few were held out.
     """
@@ -54,7 +57,8 @@ class Asker:
         search: SearchPolicy | None = None,
         heldout_ids: Iterable[str] | None = None,
         *,
-        earlier: Asker | None = None,
+        known: KnownSet | None = None,
+        calibrations: Calibrations | None = None,
     ) -> None:
         """Embed the rollouts and calibrate.
 
@@ -64,7 +68,8 @@ class Asker:
             catalogue: of the task.
             search: None = densities are NaN.
             heldout_ids: rollouts no model has seen; None = as the embedding says.
-            earlier: an asker with the same models, whose embeddings and calibration are reused.
+            known: rollouts that this embedding has embedded before.
+            calibrations: of the same models; None = fitted and measured now.
 
         Raises:
             NotReadyError: no evidence at all.
@@ -75,15 +80,16 @@ class Asker:
         self.embedding, self.search, self.catalogue = embedding, search, catalogue
         self._perturbations = [r.perturbation for r in kept]
         self.policy_id = Counter(r.policy_id for r in kept).most_common(1)[0][0]
-        self.known = self._know(kept, earlier)
+        self.known = embed_rollouts(embedding, kept, catalogue, known)
         self._logits = embedding.failure_logits(self.known.embeddings).astype(np.float64)
         self._rows: dict[str, list[int]] = {}
         for row, pid in enumerate(self.known.perturbation_ids):
             self._rows.setdefault(pid, []).append(row)
         self.tried = [self._perturbations[rows[0]] for rows in self._rows.values()]
-        self._calibrations: Calibrations = (
-            earlier._calibrations if earlier else self._calibrate(kept, heldout_ids)
+        self._familiarity = Familiarity(
+            [Perturbation().sentence, *(v.sentence for p in self.tried for v in p.variations)]
         )
+        self.calibrations = calibrations or self._calibrate(kept, heldout_ids)
 
     @classmethod
     def from_study(cls, study: Study | str | Path) -> Asker:
@@ -102,17 +108,20 @@ class Asker:
 
     def with_records(self, records: Sequence[RolloutRecord]) -> Asker:
         """The same models and calibration with other evidence; only new rollouts are embedded."""
-        return Asker(self.embedding, records, self.catalogue, self.search, earlier=self)
+        return Asker(
+            self.embedding, records, self.catalogue, self.search,
+            known=self.known, calibrations=self.calibrations,
+        )  # fmt: skip
 
     @property
     def quality(self) -> Quality:
         """Figures on the held-out rollouts; NaN where too few were."""
-        return self._calibrations.quality
+        return self.calibrations.quality
 
     @property
     def heldout(self) -> HeldOut | None:
         """The answers behind `quality`."""
-        return self._calibrations.heldout
+        return self.calibrations.heldout
 
     def tally(self, perturbation: Perturbation) -> tuple[int, int]:
         """(rollouts, failures) of exactly this perturbation."""
@@ -137,6 +146,7 @@ class Asker:
         _check_request(len(questions), evidence)
         embeddings, logits, modes = self._place(questions)
         near = self._neighbourhood(questions, embeddings, logits)
+        near = self._estrange(questions, near, modes)
         mean, low, high, effective, limit = self._judge(near, modes)
         density, untrained = self._densities(embeddings)
         ratio = np.exp(density - density.max())
@@ -167,23 +177,6 @@ class Asker:
     def risk_map(self, perturbations: Sequence[Perturbation] | None = None) -> RiskMap:
         """Answers over the catalogue (or the given perturbations), ranked, with entropy, NFM and FSI."""
         return make_risk_map(self, perturbations)
-
-    def _know(self, kept: Sequence[RolloutRecord], earlier: Asker | None) -> KnownSet:
-        embeddings = np.zeros((len(kept), self.embedding.dim), np.float32)
-        old = {i: row for row, i in enumerate(earlier.known.ids)} if earlier else {}
-        fresh = [n for n, r in enumerate(kept) if r.id not in old]
-        for n, record in enumerate(kept):
-            if earlier is not None and record.id in old:
-                embeddings[n] = earlier.known.embeddings[old[record.id]]
-        if fresh:
-            inputs = Inputs.from_records([kept[n] for n in fresh], self.catalogue)
-            embeddings[fresh] = self.embedding.embed(inputs)
-        return KnownSet(
-            embeddings,
-            np.array([r.outcome is Outcome.FAILURE for r in kept]),
-            tuple(r.id for r in kept),
-            tuple(r.perturbation.id for r in kept),
-        )
 
     def _calibrate(
         self, kept: Sequence[RolloutRecord], heldout_ids: Iterable[str] | None
@@ -229,12 +222,25 @@ class Asker:
         distances = self.known.index.distances(embeddings)
         return Neighbourhood(logits, distances, same, self.known.failed)
 
+    def _estrange(
+        self, questions: Sequence[Question], near: Neighbourhood, modes: Sequence[Mode]
+    ) -> Neighbourhood:
+        """Move questions whose free text is about something else beyond the distance limit, further the stranger."""
+        free = [i for i, q in enumerate(questions) if q.perturbation is None and q.text.strip()]
+        if not free:
+            return near
+        strangeness = np.zeros(len(questions))
+        strangeness[free] = self._familiarity.strangeness([questions[i].text for i in free])
+        limits = np.array([self.calibrations.of(m).distance_limit for m in modes])
+        extra = np.where(strangeness > 0, limits * (1.0 + 3.0 * strangeness), 0.0)
+        return replace(near, distances=near.distances + extra[:, None])
+
     def _judge(self, near: Neighbourhood, modes: Sequence[Mode]) -> tuple[NDArray[np.float64], ...]:
         """Mean, low, high, effective rollouts and distance limit of each question, each by its mode's calibration."""
         out = np.zeros((5, len(modes)))
         for mode in set(modes):
             rows = np.array([m == mode for m in modes])
-            calibration: Calibration = self._calibrations.of(mode)
+            calibration: Calibration = self.calibrations.of(mode)
             posterior = calibration.posterior(near[rows])
             low, high = posterior.interval()
             limit = np.full(len(low), calibration.distance_limit)
@@ -264,6 +270,32 @@ class Asker:
             )
             for i in nearest
         )
+
+
+def embed_rollouts(
+    embedding: Embedding,
+    records: Sequence[RolloutRecord],
+    catalogue: Catalogue,
+    known: KnownSet | None = None,
+) -> KnownSet:
+    """The known set of evidence records; those in `known` are not embedded again, but judged by their newest label."""
+    embeddings = np.zeros((len(records), embedding.dim), np.float32)
+    old = {i: row for row, i in enumerate(known.ids)} if known is not None else {}
+    fresh = []
+    for n, record in enumerate(records):
+        if known is not None and record.id in old:
+            embeddings[n] = known.embeddings[old[record.id]]
+        else:
+            fresh.append(n)
+    if fresh:
+        inputs = Inputs.from_records([records[n] for n in fresh], catalogue)
+        embeddings[fresh] = embedding.embed(inputs)
+    return KnownSet(
+        embeddings,
+        np.array([r.outcome is Outcome.FAILURE for r in records]),
+        tuple(r.id for r in records),
+        tuple(r.perturbation.id for r in records),
+    )
 
 
 def load_search(models: Path, embedding: Embedding) -> SearchPolicy | None:

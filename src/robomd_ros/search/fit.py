@@ -16,7 +16,7 @@ from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Renders, TrainingSet
 from robomd_ros.learning.train import train_embedding
-from robomd_ros.search.asking import Asker
+from robomd_ros.search.asking import Asker, embed_rollouts
 from robomd_ros.search.config import SearchConfig
 from robomd_ros.search.train import train_search
 
@@ -95,18 +95,18 @@ def fit_search(
     catalogue, records = study.catalogue(), _evidence(study)
     embedding = Embedding.load(study.models)
     told("embed", 0.0, math.nan)
-    asker = Asker(embedding, records, catalogue)
+    known = embed_rollouts(embedding, records, catalogue)
     held = set(embedding.facts.heldout_ids)
-    known = asker.known.subset(np.array([i not in held for i in asker.known.ids]))
+    trained = known.subset(np.array([i not in held for i in known.ids], np.bool_))
     search = train_search(
-        known, config, seed=seed, progress=progress, cancelled=cancelled, catalogue=catalogue,
-        logits=embedding.failure_logits(known.embeddings),
+        trained, config, seed=seed, progress=progress, cancelled=cancelled, catalogue=catalogue,
+        logits=embedding.failure_logits(trained.embeddings),
     )  # fmt: skip
     search = replace(search, facts={**search.facts, "embedding_id": embedding.id})
     told("save", 0.0, math.nan)
     search.save(study.models)
-    told("map", 0.0, math.nan)
-    return Asker(embedding, records, catalogue, search)
+    told("calibrate", 0.0, math.nan)
+    return Asker(embedding, records, catalogue, search, known=known)
 
 
 def heldout_ids(records: Sequence[RolloutRecord], share: float = HELDOUT_SHARE) -> set[str]:
