@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Picture of a study's report for the README: docs/img/report.png, taken with the Chromium that is installed.
 
-python scripts/screenshot_report.py studies/demo [--out docs/img/report.png] [--width 1280] [--height 2000] [--dark]
+python scripts/screenshot_report.py studies/demo [--out docs/img/report.png] [--width 1280] [--height 1990] [--dark]
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("study", type=Path, help="folder of the study")
     parser.add_argument("--out", type=Path, default=Path("docs/img/report.png"))
     parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=2000)
+    parser.add_argument("--height", type=int, default=1990)
     parser.add_argument("--dark", action="store_true", help="the dark colors")
     return parser.parse_args()
 

@@ -15,24 +15,24 @@ QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def embedding_map(data: EmbeddingMap) -> Markup:
     """Known rollouts (ring = success, cross = failure) with the search policy's proposals under them."""
-    everything = [(p.x, p.y) for p in data.points]
+    ranges = _frame(data)
     chart = Chart(
         f"Map of {len(data.points)} known embeddings in two dimensions, {len(data.proposals)} proposals of the search policy",
-        _range([x for x, _ in everything]),
-        _range([y for _, y in everything]),
+        *ranges,
         width=760,
         height=470,
         left=34,
         bottom=34,
     )
-    shares = [f"PC {i + 1} ({100 * s:.0f} % of variance)" for i, s in enumerate(data.explained)]
+    shares = [f"PC {i + 1} ({100 * s:.2g} % of variance)" for i, s in enumerate(data.explained)]
     chart.axes(shares[0], shares[1])
     chart.add(
         '<rect class="frame" x="{x}" y="{y}" width="{w}" height="{h}"/>',
         x=chart.left, y=chart.top, w=chart.width - chart.left - chart.right, h=chart.height - chart.top - chart.bottom,
     )  # fmt: skip
     for at in data.proposals:
-        chart.circle(_inside(at, chart), 7, "proposal")
+        if _inside(at, *ranges):
+            chart.circle(at, 7, "proposal")
     for point in sorted(data.points, key=lambda p: p.failed):
         at = (point.x, point.y)
         if point.failed:
@@ -43,14 +43,19 @@ def embedding_map(data: EmbeddingMap) -> Markup:
 
 
 def outside(data: EmbeddingMap) -> int:
-    """Proposals that lie outside the picture and are drawn on its edge."""
-    (x0, x1), (y0, y1) = (_range([getattr(p, a) for p in data.points]) for a in "xy")
-    return sum(not (x0 <= x <= x1 and y0 <= y <= y1) for x, y in data.proposals)
+    """Proposals that lie outside the picture, which the known rollouts frame."""
+    ranges = _frame(data)
+    return sum(not _inside(at, *ranges) for at in data.proposals)
 
 
-def _inside(at: tuple[float, float], chart: Chart) -> tuple[float, float]:
-    (x0, x1), (y0, y1) = chart.x_range, chart.y_range
-    return min(max(at[0], x0), x1), min(max(at[1], y0), y1)
+def _frame(data: EmbeddingMap) -> tuple[tuple[float, float], tuple[float, float]]:
+    return _range([p.x for p in data.points]), _range([p.y for p in data.points])
+
+
+def _inside(
+    at: tuple[float, float], x_range: tuple[float, float], y_range: tuple[float, float]
+) -> bool:
+    return x_range[0] <= at[0] <= x_range[1] and y_range[0] <= at[1] <= y_range[1]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

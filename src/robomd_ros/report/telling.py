@@ -34,7 +34,7 @@ def galleries(
     rates = {c.id: c.rate.value for c in ranking}
     risk = predictions or {r.id: rates.get(r.perturbation.id, math.nan) for r in shown}
     source = "held-out P(failure)" if predictions else "failure rate of the condition"
-    name = "predicted" if predictions else "its condition fails"
+    name = "risk" if predictions else "its condition fails"
     found = [
         Gallery(
             "Riskiest failures",
