@@ -64,7 +64,7 @@ class SyntheticCell(RobomdNode):
         self.brightness = 100 * len(applied.variations)
         response.perturbation = perturbation_to_msg(applied, "lift", stamps.from_ns(self.now))
         response.apply_time = 0.001
-        self.image(self.now)
+        self.image(self.now + STEP // 2)
 
     def image(self, stamp: int, rgb: np.ndarray | None = None) -> None:
         """One camera frame."""

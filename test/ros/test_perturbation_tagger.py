@@ -65,6 +65,26 @@ def test_not_seen_is_said(graph: Graph, cell: SyntheticCell) -> None:
     assert "does not show it" in node.health().message
 
 
+def test_frame_taken_just_before_the_change_is_no_witness(
+    graph: Graph, cell: SyntheticCell
+) -> None:
+    add_tagger(graph, cell)
+    apply(graph, cell)
+    cell.now += STEP
+    shown = cell.image
+
+    def old_then_new(stamp: int) -> None:
+        brightness, cell.brightness = cell.brightness, 0
+        shown(cell.now)  # of the stamp at which the change was made, and still without it
+        cell.brightness = brightness
+        shown(stamp)
+
+    cell.image = old_then_new
+    answer = apply(graph, cell, "cube_red", "table_red").perturbation
+    assert answer.verified
+    assert answer.image_change > 0.1
+
+
 def test_bad_ids_never_reach_the_cell(graph: Graph, cell: SyntheticCell) -> None:
     add_tagger(graph, cell)
     cases = {

@@ -133,28 +133,30 @@ class RobomdNode(Node):
         def execute(handle: Any) -> Any:
             result = action_type.Result()
             if not running.acquire(blocking=False):
-                handle.abort()
+                self._conclude(handle.abort)
                 return put_error(result, BusyError(f"{name}: another goal is running."))
+
+            def cancelled() -> bool:
+                return handle.is_cancel_requested or self.closing.is_set()
+
+            end = handle.abort
             try:
-
-                def cancelled() -> bool:
-                    return handle.is_cancel_requested or self.closing.is_set()
-
                 job = worker.submit(run, handle.request, result, handle.publish_feedback, cancelled)
                 job.result()
-                handle.succeed()
+                end = handle.succeed
             except CancelledByUserError as error:
                 put_error(result, error)
-                handle.canceled() if handle.is_cancel_requested else handle.abort()
+                end = handle.canceled if handle.is_cancel_requested else handle.abort
+            except RobomdError as error:
+                self.get_logger().info(f"{name}: {error}"[:500])
+                put_error(result, error)
             except Exception as error:  # the action boundary: whatever happened becomes the result
-                if isinstance(error, RobomdError):
-                    self.get_logger().info(f"{name}: {error}"[:500])
-                else:
+                if self.context.ok():
                     self.note_error(name, error)
                 put_error(result, error)
-                handle.abort()
             finally:
                 running.release()
+            self._conclude(end)
             return result
 
         return ActionServer(
@@ -165,6 +167,14 @@ class RobomdNode(Node):
             callback_group=self.reentrant,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
+
+    def _conclude(self, end: Callable[[], None]) -> None:
+        """Set a goal's last state; when the node is being shut down nobody can be told any more."""
+        try:
+            end()
+        except Exception:
+            if self.context.ok():
+                raise
 
     def worker(self, name: str, limit: int = 64) -> Worker:
         """A worker that is closed with the node."""

@@ -80,6 +80,10 @@ def _spin(node_factory: Callable[[], Node]) -> int:
     except RobomdError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except Exception:
+        # A signal between two steps of the executor makes the second one fail: that is a stop, not a bug.
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             _take_down(node)

@@ -116,7 +116,8 @@ class PerturbationTaggerNode(RobomdNode):
     ) -> PerturbationMsg:
         """The cell's answer with image_change and verified filled in from the camera."""
         applied_at = stamps.to_ns(applied.header.stamp)
-        after = self._frame_after(max(applied_at, before.stamp + 1 if before else 0))
+        # A frame of exactly that stamp may have been taken just before the change.
+        after = self._frame_after(1 + max(applied_at, before.stamp if before else 0))
         if after is not None and not wanted.variations:
             self._nominal = after
         change = mean_change(after.rgb, self._nominal.rgb) if after and self._nominal else math.nan

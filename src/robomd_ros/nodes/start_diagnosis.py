@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.action import ActionClient
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from robomd_msgs.action import Diagnose
 from robomd_msgs.msg import SessionStatus
@@ -47,7 +48,9 @@ class StartDiagnosisNode(RobomdNode):
         self._said = -1
         self.exit_code = 0
         self.error = ""
-        self._client = ActionClient(self, Diagnose, names.DIAGNOSE, callback_group=self.reentrant)
+        # A group of its own that runs one callback at a time: feedback stays in order.
+        group = MutuallyExclusiveCallbackGroup()
+        self._client = ActionClient(self, Diagnose, names.DIAGNOSE, callback_group=group)
         self._watch = _Watch(self._client)
         self.listen(SessionStatus, names.SESSION, self._on_session, qos.LATCHED)
         self.worker("goal").submit(self._run)
@@ -98,7 +101,7 @@ class StartDiagnosisNode(RobomdNode):
     def _on_feedback(self, feedback: Diagnose.Feedback) -> None:
         status: SessionStatus = feedback.status
         self._session_id = status.session_id
-        if status.done != self._said:
+        if status.done > self._said:
             self._said = status.done
             line = f"{status.done}/{status.total} rollouts, {status.failures} failures"
             self.get_logger().info(f"{line}. {status.message}" if status.message else line)
