@@ -35,7 +35,6 @@ def main() -> int:
         if args.dark:
             _choose_dark(page)
         take(browser, page, args.out.resolve(), args.width, args.height)
-    _shrink(args.out)
     sys.stdout.write(f"{args.out}\n")
     return 0
 
@@ -62,15 +61,6 @@ def _choose_dark(page: Path) -> None:
             ' id="theme-dark"', ' id="theme-dark" checked'
         ),
         "utf-8",
-    )
-
-
-def _shrink(path: Path) -> None:
-    """A page has few colours: a palette makes the picture a third of the size."""
-    from PIL import Image
-
-    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-        path, optimize=True
     )
 
 
