@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Graph, until
-from synthetic_cell import STEP, SyntheticCell, picture
+from synthetic_cell import CATALOGUE, STEP, SyntheticCell, picture
 
 from robomd_msgs.msg import Outcome as OutcomeMsg
+from robomd_msgs.msg import Perturbation
 from robomd_msgs.srv import LabelOutcome, ListRollouts
-from robomd_ros.adapters import names
+from robomd_ros.adapters import names, qos
+from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.core.errors import ErrorCode, StorageError
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.study import Study
@@ -78,6 +80,26 @@ def test_rollout_reaches_the_store(graph: Graph, cell: SyntheticCell, tmp_path: 
     )
     summary = until(lambda: [s for s in cell.summaries if s.total == 2])[-1]
     assert (summary.failures, summary.not_evidence, len(summary.latest)) == (1, 1, 2)
+
+
+def test_what_the_image_showed_is_stored(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:
+    add_labeler(graph, cell, tmp_path / "s")
+    tagger = cell.create_publisher(Perturbation, names.PERTURBATION, qos.LATCHED)
+    red = CATALOGUE.perturbation("cube_red")
+    tagger.publish(perturbation_to_msg(red, "lift", image_change=0.25, verified=True))
+    until(lambda: tagger.get_subscription_count() == 1)
+
+    def seen() -> bool:
+        cell.rollout(f"r{len(cell.labeled)}", 2, OutcomeMsg.SUCCESS)
+        before = len(cell.labeled)
+        until(lambda: len(cell.labeled) > before)
+        return cell.labeled[-1].perturbation.verified
+
+    until(seen)
+    assert cell.labeled[-1].perturbation.image_change == 0.25
+    cell.rollout("blue", 2, OutcomeMsg.SUCCESS, perturbation=CATALOGUE.perturbation("cube_blue"))
+    message = until(lambda: [r for r in cell.labeled if r.rollout_id == "blue"])[0]
+    assert not message.perturbation.verified  # what was seen was about another perturbation
 
 
 def test_lost_frames_are_said(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:
