@@ -49,9 +49,9 @@ class EmbeddingConfig:
     learning_rate: float = 0.0
     weight_decay: float = 1e-2
     margin: float = 1.0
-    contrastive_weight: float = 0.03
+    contrastive_weight: float = 0.1
     balance_classes: bool = True
-    normalize: bool = False
+    normalize: bool = True
     modality_dropout: float = 0.5
     min_per_class: int = 5
     threads: int = 1
@@ -89,6 +89,7 @@ class EmbeddingConfig:
                 "weight_decay": 0.0,
                 "contrastive_weight": 1.0,
                 "balance_classes": False,
+                "normalize": False,
                 "modality_dropout": 0.3,
             }
             if profile == "paper"

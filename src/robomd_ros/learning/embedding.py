@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, StorageError
-from robomd_ros.core.files import storage_error, write_atomic
+from robomd_ros.core.files import atomic_file, storage_error, write_atomic
 from robomd_ros.learning.compact import CompactModel
 from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs
@@ -118,7 +118,11 @@ class Embedding:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(folder, error) from error
-        write_atomic(folder / "embedding.safetensors", save(tensors, metadata={"robomd": header}))
+        with atomic_file(folder / "embedding.safetensors") as temporary:
+            try:
+                save_file(tensors, temporary, metadata={"robomd": header})
+            except SafetensorError as error:
+                raise StorageError(f"cannot write the embedding in {folder}: {error}") from error
         write_atomic(folder / "embedding.json", header.encode())
 
     def header(self) -> dict[str, Any]:

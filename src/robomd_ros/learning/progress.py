@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,10 +17,12 @@ class Progress:
     Attributes:
         report: called with the phase, the fraction done in 0..1, and the loss (NaN = none yet).
         cancelled: asked between steps.
+        losses: the last loss of each phase.
     """
 
     report: Callable[[str, float, float], None] | None = None
     cancelled: Callable[[], bool] | None = None
+    losses: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, phase: str, fraction: float, loss: float = float("nan")) -> None:
         """Report, and stop here if that was asked for.
@@ -44,4 +46,5 @@ class Progress:
                 f"the loss of phase {phase} became {loss}: the old model stays; "
                 "lower learning_rate or contrastive_weight and train again."
             )
+        self.losses[phase] = loss
         self(phase, fraction, loss)

@@ -11,7 +11,9 @@ class FactorTeacher:
     """A forest on the factors of the labelled rollouts, the strongest cheap predictor where they are known."""
 
     def __init__(self, features: NDArray[np.float32], failed: NDArray[np.bool_], seed: int) -> None:
-        self._forest = RandomForestClassifier(300, min_samples_leaf=2, random_state=seed, n_jobs=1)
+        self._forest = RandomForestClassifier(
+            300, min_samples_leaf=3, max_features=0.4, random_state=seed, n_jobs=1
+        )
         self._forest.fit(features, failed)
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.embedding import Embedding, Facts
 from robomd_ros.learning.inputs import Renders, TrainingSet
 from robomd_ros.learning.progress import Progress
+from robomd_ros.learning.quality import measure
 
 
 def train_embedding(
@@ -58,16 +59,19 @@ def train_embedding(
         else:
             model = CompactModel(config, nominal_vector(catalogue))
             train_compact(model, kept, catalogue, renders, seed, told)
-    facts = Facts(
-        seed=seed,
-        data_hash=kept.hash,
-        training_ids=kept.ids,
-        heldout_ids=data[held].ids,
-        factors=tuple((f.name, f.dim) for f in catalogue.numeric_factors),
-        versions=_versions(),
-    )
-    told("metrics", 0.0)
-    return Embedding(model, config, facts=facts)
+        facts = Facts(
+            seed=seed,
+            data_hash=kept.hash,
+            training_ids=kept.ids,
+            heldout_ids=data[held].ids,
+            factors=tuple((f.name, f.dim) for f in catalogue.numeric_factors),
+            versions=_versions(),
+        )
+        told("metrics", 0.0)
+        embedding = Embedding(model, config, facts=facts)
+        embedding.quality = {f"loss_{phase}": loss for phase, loss in told.losses.items()}
+        embedding.quality |= measure(embedding, kept, data[held], catalogue)
+    return embedding
 
 
 def _train_paper(
