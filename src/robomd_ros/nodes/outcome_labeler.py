@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage, JointState
+from sensor_msgs.msg import JointState
 
 from robomd_msgs.msg import (
     LabeledRollout,
@@ -28,25 +28,18 @@ from robomd_ros.adapters.conversions import (
     record_from_status,
     record_to_msg,
 )
-from robomd_ros.adapters.images import image_from_msg, image_to_png
+from robomd_ros.adapters.images import image_from_msg
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.runner import run
+from robomd_ros.adapters.store_view import fill_page, summary
 from robomd_ros.core.assembly import JointBuffer, JointSample, RolloutAssembly
 from robomd_ros.core.errors import (
-    InvalidArgumentError,
     NotReadyError,
     TooLargeError,
     UnknownIdError,
 )
-from robomd_ros.core.outcome import Outcome
-from robomd_ros.core.records import RolloutRecord
-from robomd_ros.core.store import MAX_PAGE
 from robomd_ros.recording.keeper import StudyKeeper
 
-MAX_THUMBNAILS = 50
-"""Longest page with thumbnails."""
-ALL_OUTCOMES = 255
-_LATEST = 10
 _OPEN_ROLLOUTS = 4
 
 
@@ -189,10 +182,10 @@ class OutcomeLabelerNode(RobomdNode):
             for rollout_id in ready:
                 self.guard(self._finish, self._rollouts[rollout_id])
                 del self._rollouts[rollout_id]
-        waited = now - self._flushed_at >= self._config.retry
-        if self._keeper.waiting and not self._disk.jobs and (ready or waited):
+        due = not self._keeper.trouble or now - self._flushed_at >= self._config.retry
+        if self._keeper.waiting and not self._disk.jobs and due:
             self._flushed_at = now
-            self._disk.submit(self._flush)
+            self._disk.submit(self.guard, self._flush)
 
     def _is_ready(self, rollout: _Rollout, now: float) -> bool:
         if rollout.finished is None:
@@ -270,45 +263,12 @@ class OutcomeLabelerNode(RobomdNode):
             raise UnknownIdError(f"no rollout {rollout_id!r}: none is stored yet.") from None
 
     def _list(self, request: Any, response: Any) -> None:
-        limit = request.limit or 50
-        largest = MAX_THUMBNAILS if request.with_thumbnails else MAX_PAGE
-        if limit > largest:
-            kind = " with thumbnails" if request.with_thumbnails else ""
-            raise TooLargeError(f"limit {limit}: at most {largest} rollouts a page{kind}.")
-        if request.outcome != ALL_OUTCOMES and request.outcome not in list(Outcome):
-            raise InvalidArgumentError(
-                f"outcome {request.outcome}: want an Outcome constant, or {ALL_OUTCOMES} for all."
-            )
-        outcome = None if request.outcome == ALL_OUTCOMES else Outcome(request.outcome)
-        if not self._keeper.open() and not self._keeper.trouble:
-            return  # no study yet: an empty page is the answer
-        response.total, rows = self._keeper.store().page(
-            request.offset, limit, request.perturbation_id, outcome, request.with_thumbnails
-        )
-        response.rollouts = [record_to_msg(row) for row in rows]
-        if request.with_thumbnails:
-            response.thumbnails = [_thumbnail(row) for row in rows]
+        fill_page(self._keeper, request, response)
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def _publish_summary(self) -> None:
-        msg = RolloutSummary(study=self._config.study)
-        msg.header.stamp = stamps.wall()
-        if self._keeper.open():
-            store = self._keeper.store()
-            counts = store.summary()
-            msg.total, msg.unlabeled = counts.total, counts.unlabeled
-            msg.successes, msg.failures = counts.successes, counts.failures
-            msg.not_evidence = counts.not_evidence + counts.controls
-            msg.latest = [record_to_msg(row) for row in store.page(limit=_LATEST)[1]]
-            msg.quarantined = self._quarantined()
-        self._summary.publish(msg)
-
-    def _quarantined(self) -> int:
-        folder = self._keeper.study.quarantine if self._keeper.study else None
-        if folder is None or not folder.is_dir():
-            return 0
-        return sum(not path.name.endswith(".reason.txt") for path in folder.iterdir())
+        self._summary.publish(summary(self._keeper))
 
     def health(self) -> Health:
         """ERROR while the disk takes nothing, WARN when frames were lost."""
@@ -333,12 +293,6 @@ class OutcomeLabelerNode(RobomdNode):
         super().destroy_node()
         self._keeper.flush()
         self._keeper.close()
-
-
-def _thumbnail(record: RolloutRecord) -> CompressedImage:
-    if record.first_frame is None:
-        return CompressedImage()
-    return image_to_png(record.first_frame, stamps.from_seconds(record.started))
 
 
 def main() -> None:

@@ -1,0 +1,83 @@
+"""The store as others see it: pages of rollouts and the latched summary."""
+
+from __future__ import annotations
+
+from sensor_msgs.msg import CompressedImage
+
+from robomd_msgs.msg import RolloutSummary
+from robomd_msgs.srv import ListRollouts
+from robomd_ros.adapters import stamps
+from robomd_ros.adapters.conversions import record_to_msg
+from robomd_ros.adapters.images import image_to_png
+from robomd_ros.core.errors import InvalidArgumentError, TooLargeError
+from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.store import MAX_PAGE
+from robomd_ros.recording.keeper import StudyKeeper
+
+MAX_THUMBNAILS = 50
+"""Longest page with thumbnails."""
+
+ALL_OUTCOMES = 255
+DEFAULT_PAGE = 50
+LATEST = 10
+"""Rollouts named in the summary."""
+
+
+def fill_page(
+    keeper: StudyKeeper, request: ListRollouts.Request, response: ListRollouts.Response
+) -> None:
+    """Fill the page that was asked for; an empty one where there is no study yet.
+
+    Raises:
+        TooLargeError: a page over its limit.
+        InvalidArgumentError: an outcome that is none.
+        StorageError: the store cannot be read.
+    """
+    limit = request.limit or DEFAULT_PAGE
+    largest = MAX_THUMBNAILS if request.with_thumbnails else MAX_PAGE
+    if limit > largest:
+        kind = " with thumbnails" if request.with_thumbnails else ""
+        raise TooLargeError(f"limit {limit}: at most {largest} rollouts a page{kind}.")
+    if request.outcome != ALL_OUTCOMES and request.outcome not in list(Outcome):
+        raise InvalidArgumentError(
+            f"outcome {request.outcome}: want an Outcome constant, or {ALL_OUTCOMES} for all."
+        )
+    outcome = None if request.outcome == ALL_OUTCOMES else Outcome(request.outcome)
+    if not keeper.open() and not keeper.trouble:
+        return
+    response.total, rows = keeper.store().page(
+        request.offset, limit, request.perturbation_id, outcome, request.with_thumbnails
+    )
+    response.rollouts = [record_to_msg(row) for row in rows]
+    if request.with_thumbnails:
+        response.thumbnails = [_thumbnail(row) for row in rows]
+
+
+def summary(keeper: StudyKeeper) -> RolloutSummary:
+    """The whole store in a few numbers, and its newest rollouts."""
+    msg = RolloutSummary(study=str(keeper.folder))
+    msg.header.stamp = stamps.wall()
+    if not keeper.open():
+        return msg
+    counts = keeper.store().summary()
+    msg.total, msg.unlabeled = counts.total, counts.unlabeled
+    msg.successes, msg.failures = counts.successes, counts.failures
+    msg.not_evidence = counts.not_evidence + counts.controls
+    msg.latest = [record_to_msg(row) for row in keeper.store().page(limit=LATEST)[1]]
+    msg.quarantined = _quarantined(keeper)
+    return msg
+
+
+def _quarantined(keeper: StudyKeeper) -> int:
+    folder = keeper.study.quarantine if keeper.study else None
+    if folder is None or not folder.is_dir():
+        return 0
+    return sum(not path.name.endswith(".reason.txt") for path in folder.iterdir())
+
+
+def _thumbnail(record: RolloutRecord) -> CompressedImage:
+    """Png of the frame before motion; an empty message where it was lost."""
+    if record.first_frame is None:
+        return CompressedImage()
+    return image_to_png(record.first_frame, stamps.from_seconds(record.started))
