@@ -26,8 +26,7 @@ def run() -> dict[str, Any]:
     from robomd_ros.core.answers import Question
 
     questions = [Question(p) for p in asker.catalogue.singles]
-    alone = _milliseconds(lambda: asker.ask(questions), 50)
-    over_dds = _over_dds(questions)
+    over_dds, alone = _in_turns(asker, questions)
     p50, p99 = (float(np.percentile(over_dds, q)) for q in (50, 99))
     answering = float(np.median(alone))
     return {
@@ -92,7 +91,8 @@ def _milliseconds(call: Callable[[], Any], repeats: int) -> list[float]:
     return out
 
 
-def _over_dds(questions: list[Any]) -> list[float]:
+def _in_turns(asker: Any, questions: list[Any]) -> tuple[list[float], list[float]]:
+    """Milliseconds of a request over DDS and of the same answer in this process, one after the other, again and again."""
     from robomd_msgs.srv import QueryFailureLikelihood
     from robomd_ros.adapters import conversions, names
     from robomd_ros.adapters.calls import call_service
@@ -114,4 +114,12 @@ def _over_dds(questions: list[Any]) -> list[float]:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-        return _milliseconds(lambda: call_service(client, request, 10.0), QUERIES)
+        pairs = [
+            (
+                _milliseconds(lambda: call_service(client, request, 10.0), 1)[0],
+                _milliseconds(lambda: asker.ask(questions), 1)[0],
+            )
+            for _ in range(QUERIES)
+        ]
+    over_dds, alone = zip(*pairs, strict=True)
+    return list(over_dds), list(alone)

@@ -48,7 +48,9 @@ def make(robot: str = "Panda", hard_reset: bool = True) -> Any:
 
 def observe(raw: dict[str, Any], stamp: float) -> Observation:
     """robosuite's observation as a policy of ours takes it: image right side up, the same proprioception."""
-    parts = [raw["robot0_eef_pos"], raw["robot0_eef_quat"], raw["robot0_gripper_qpos"]]
+    quaternion = np.asarray(raw["robot0_eef_quat_site"])
+    quaternion = quaternion if quaternion[3] >= 0 else -quaternion
+    parts = [raw["robot0_eef_pos"], quaternion, raw["robot0_gripper_qpos"]]
     image = np.ascontiguousarray(raw["agentview_image"][::-1])
     return Observation(image, np.concatenate(parts).astype(np.float32), stamp)
 
