@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Graph, until
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
+from ros_graph import Graph, until
 
 from robomd_msgs.action import RunRollout
 from robomd_msgs.srv import SuggestNext

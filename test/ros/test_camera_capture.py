@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Graph, until
+from ros_graph import Graph, until
 from sensor_msgs.msg import CompressedImage, Image
 from synthetic_cell import STEP, SyntheticCell, picture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Graph
+from ros_graph import Graph
 
 from robomd_msgs.srv import EmbedObservation, ListRollouts
 from robomd_ros.adapters import names

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Graph, until
+from ros_graph import Graph, until
 from synthetic_cell import CATALOGUE, STEP, SyntheticCell, picture
 
 from robomd_msgs.msg import Outcome as OutcomeMsg

@@ -6,7 +6,7 @@ import math
 import threading
 
 import pytest
-from conftest import Graph, until
+from ros_graph import Graph, until
 from synthetic_cell import STEP, SyntheticCell
 
 from robomd_msgs.msg import Perturbation

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import test_services_bad_input as services
 import yaml
-from conftest import Graph
 from rclpy.node import Node
+from ros_graph import Graph
 
 from robomd_ros.adapters import names
 from robomd_ros.core.errors import ErrorCode

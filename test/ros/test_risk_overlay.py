@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Graph, until
+from ros_graph import Graph, until
 from sensor_msgs.msg import Image
 from synthetic_cell import STEP, SyntheticCell
 from visualization_msgs.msg import Marker, MarkerArray

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Graph, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rclpy.node import Node
+from ros_graph import Graph, until
 from sensor_msgs.msg import Image
 from synthetic_cell import SyntheticCell
 

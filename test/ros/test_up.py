@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import DEADLINE, until
+from ros_graph import DEADLINE, until
 
 SCRIPT = Path(__file__).with_name("up_two_nodes.py")
 

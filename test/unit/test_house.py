@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 import xml.etree.ElementTree as ET
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,30 @@ def test_constraints_pin_what_is_asked_for(root: Path) -> None:
         if exact:
             key = re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
             assert pinned[key] == version, requirement
+
+
+def test_what_is_imported_is_asked_for(root: Path) -> None:
+    """A library that only this machine's environment happens to have fails on the next one."""
+    arguments = setup_arguments(root / "setup.py")
+    extras = ast.literal_eval(arguments["extras_require"])
+    wanted = ast.literal_eval(arguments["install_requires"]) + [
+        r for e in extras.values() for r in e
+    ]
+    asked = {re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", w, maxsplit=1)[0]).lower() for w in wanted}
+    given = metadata.packages_distributions()
+    ours = {*PACKAGES, "launch", "launch_ros"}
+    missing = set()
+    for path in [*(root / "src/robomd_ros").rglob("*.py"), *(root / "sim_bridge").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in {n.partition(".")[0] for n in names} - ours - sys.stdlib_module_names:
+                offered = {re.sub(r"[-_.]+", "-", d).lower() for d in given.get(name, [])}
+                if not offered & asked and not any(d.startswith("ros-") for d in offered):
+                    missing.add(f"{name} ({path.name})")
+
+    assert not missing
 
 
 def test_torch_and_torchvision_are_a_pair(root: Path) -> None:
