@@ -58,12 +58,14 @@ def preflight(
     from robomd_ros.policies.loader import load_policy
     from robomd_ros.policies.preflight import Level
     from robomd_ros.policies.preflight import preflight as check
+    from sim_bridge.cell import to_osc_pose
     from sim_bridge.scene import Scene
 
     loaded = load_policy(policy)
-    scene = Scene(task=loaded.info.task, robot=robot or loaded.info.robot)
+    info = loaded.info
+    scene = Scene(task=info.task, robot=robot or info.robot, proprio=info.proprio)
     try:
-        report = check(loaded, scene, trials)
+        report = check(loaded, scene, trials, command=lambda a: to_osc_pose(a, info.action_space))
     finally:
         scene.close()
         loaded.close()
