@@ -41,15 +41,18 @@ def run() -> dict[str, Any]:
 
 def trained_asker() -> Any:
     """The shipped study, trained once with the defaults; kept in out/bench/study."""
+    from robomd_ros.core.errors import NotReadyError, StorageError
     from robomd_ros.core.study import Study
     from robomd_ros.search.asking import Asker
     from robomd_ros.search.fit import fit_study
 
     if not (STUDY / "study.json").is_file():
         Study.copy_from("lift_panda", STUDY)
-    if not (STUDY / "models" / "search.safetensors").is_file():
+    try:
+        asker = Asker.from_study(STUDY)
+    except (NotReadyError, StorageError):  # never trained, or by other code
         return fit_study(STUDY)
-    return Asker.from_study(STUDY)
+    return asker if asker.search is not None else fit_study(STUDY)
 
 
 def new_frame(asker: Any) -> dict[str, float]:
