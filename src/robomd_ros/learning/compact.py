@@ -125,7 +125,10 @@ class Member(nn.Module):
         self.image = nn.Sequential(nn.Linear(IMAGE_FEATURES, _HIDDEN), nn.ReLU())
         self.text = nn.Sequential(nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU())
         self.factors = nn.Sequential(
-            nn.Linear(2 * factor_dim, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()
+            nn.Linear(2 * factor_dim + 1, _HIDDEN),
+            nn.ReLU(),
+            nn.Linear(_HIDDEN, _HIDDEN),
+            nn.ReLU(),
         )
         self.fuse = nn.Sequential(
             nn.Linear(3 * _HIDDEN + 3, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)
@@ -136,7 +139,7 @@ class Member(nn.Module):
         parts = [
             self.image(image) * masks[:, :1],
             self.text(text) * masks[:, 1:2],
-            self.factors(factors) * masks[:, 2:],
+            self.factors(torch.cat([factors, masks[:, 2:]], 1)) * masks[:, 2:],
             masks,
         ]
         return self.fuse(torch.cat(parts, 1))
@@ -204,7 +207,8 @@ class CompactModel(nn.Module):
     def member_logits(self, embeddings: Tensor) -> Tensor:
         """logit(failure) of each block, (N, MEMBERS)."""
         blocks = embeddings.chunk(MEMBERS, dim=1)
-        scale = MEMBERS**0.5 if self.config.normalize else 1.0
+        # Back from the unit sphere to numbers of variance 1: a head on smaller ones hardly starts to learn.
+        scale = DIM**0.5 if self.config.normalize else 1.0
         heads = [head(b * scale) for head, b in zip(self.heads, blocks, strict=True)]
         return torch.cat(heads, 1)
 

@@ -15,9 +15,13 @@ from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs, Renders, TrainingSet, resize_by_area
 from robomd_ros.learning.losses import classification_loss, contrastive_loss
 from robomd_ros.learning.progress import Progress
+from robomd_ros.learning.sentences import sentence_encoder
 from robomd_ros.learning.teacher import FactorTeacher
 
 IMAGINED = 3000
+"""Scenes without an image that the teacher labels."""
+MIN_STEPS = 4
+"""Steps an epoch, however few the rollouts: a young study needs the same walk to leave the start."""
 
 
 def train_compact(
@@ -27,12 +31,15 @@ def train_compact(
     renders: Renders | None,
     seed: int,
     progress: Progress,
+    image_encoder: nn.Module | None = None,
 ) -> None:
-    """Fit `model` in place."""
+    """Fit `model` in place; a trained image encoder may be given, then that half of the work is saved."""
     progress("data", 0.0)
     generator = torch.Generator().manual_seed(seed)
     extra = renders.inputs(catalogue) if renders is not None else None
-    if data.inputs.image_mask.any():
+    if image_encoder is not None:
+        model.images.load_state_dict(image_encoder.state_dict())
+    elif data.inputs.image_mask.any():
         pretrain_images(model, data.inputs, extra, generator, progress)
     model.eval()
     pools = [(data.inputs, torch.from_numpy(data.failed).float())]
@@ -84,13 +91,13 @@ def pretrain_images(
     extra: Inputs | None,
     generator: torch.Generator,
     progress: Progress,
-    epochs: int = 12,
+    epochs: int = 10,
 ) -> None:
-    """Teach the image encoder to read the factors from the frame, without any outcome."""
+    """Teach the image encoder to read from the frame what was applied, without any outcome."""
     size = model.config.image_size
     sets = [inputs] if extra is None else [inputs, extra]
-    images = torch.cat([resize_by_area(i.images, size, size)[i.image_mask] for i in sets])
-    targets = torch.cat([model.factor_features(i)[i.image_mask] for i in sets])
+    images = torch.cat([resize_by_area(i.images[i.image_mask], size, size) for i in sets])
+    targets = torch.cat([what_is_seen(model, i)[i.image_mask] for i in sets])
     head = nn.Linear(IMAGE_FEATURES, targets.shape[1])
     optimizer = torch.optim.AdamW([*model.images.parameters(), *head.parameters()], 2e-3)
     model.train()
@@ -106,6 +113,14 @@ def pretrain_images(
             optimizer.step()
             losses.append(loss.item())
         progress.loss("pretrain", (epoch + 1) / epochs, float(np.mean(losses)))
+
+
+def what_is_seen(model: CompactModel, inputs: Inputs) -> Tensor:
+    """What the image encoder learns to read, (N, K): the factors, or the sentences where nothing has a number."""
+    if inputs.factors.shape[1]:
+        return model.factor_features(inputs)
+    vectors, mask = sentence_encoder().encode(inputs.texts)
+    return vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def train_fusion(
@@ -134,7 +149,7 @@ def train_fusion(
     )
     scenes, targets = Encoded.join([e for e, _ in pools]), torch.cat([t for _, t in pools])
     starts = np.cumsum([0, *(len(t) for _, t in pools)])
-    steps = max(len(pools[0][0]) // config.batch_size, 1)
+    steps = max(len(pools[0][0]) // config.batch_size, MIN_STEPS)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )

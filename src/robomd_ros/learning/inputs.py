@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, from_numpy
+from torch import Tensor, cat, from_numpy
 from torch.nn import functional
 
 from robomd_ros.core.answers import Question
@@ -19,6 +19,7 @@ from robomd_ros.core.variations import Catalogue, Perturbation
 
 MAX_SIDE = 224
 """Larger images are reduced on entry: no encoder sees more."""
+_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,9 @@ class Renders:
 
 def resize_by_area(images: NDArray[np.uint8], height: int, width: int) -> Tensor:
     """(N, H, W, 3) uint8 of any size to (N, 3, height, width) float32 in 0..1, each pixel the mean of its area."""
+    if len(images) > _CHUNK:  # as floats the originals are four times as large
+        chunks = range(0, len(images), _CHUNK)
+        return cat([resize_by_area(images[i : i + _CHUNK], height, width) for i in chunks])
     tensor = from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255.0)
     return functional.interpolate(tensor, size=(height, width), mode="area")
 

@@ -31,6 +31,7 @@ def train_embedding(
     heldout_ids: Set[str] = frozenset(),
     progress: Callable[[str, float, float], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    warm_start: Embedding | None = None,
 ) -> Embedding:
     """Train; the same seed, data and threads give the same embedding on a CPU.
 
@@ -43,6 +44,8 @@ def train_embedding(
         heldout_ids: rollouts of `data` that are kept apart: never learnt from, used to measure.
         progress: called with phase ("data", "pretrain", "train", "metrics"), fraction 0..1, loss (NaN = none).
         cancelled: asked between steps.
+        warm_start: an earlier compact embedding of the same scenes: its image encoder, which has learnt to read factors
+            from frames and has seen no outcome, is kept. Saves about half of the time. Ignored where it does not fit.
 
     Raises:
         NotReadyError: too few successes or failures, or the loss became NaN. Nothing old is touched.
@@ -58,13 +61,14 @@ def train_embedding(
             model = _train_paper(kept, config, seed, told)
         else:
             model = CompactModel(config, nominal_vector(catalogue))
-            train_compact(model, kept, catalogue, renders, seed, told)
+            kept_encoder = _image_encoder(warm_start, config, catalogue)
+            train_compact(model, kept, catalogue, renders, seed, told, kept_encoder)
         facts = Facts(
             seed=seed,
             data_hash=kept.hash,
             training_ids=kept.ids,
             heldout_ids=data[held].ids,
-            factors=tuple((f.name, f.dim) for f in catalogue.numeric_factors),
+            factors=_factors(catalogue),
             versions=_versions(),
         )
         told("metrics", 0.0)
@@ -72,6 +76,20 @@ def train_embedding(
         embedding.quality = {f"loss_{phase}": loss for phase, loss in told.losses.items()}
         embedding.quality |= measure(embedding, kept, data[held], catalogue)
     return embedding
+
+
+def _factors(catalogue: Catalogue) -> tuple[tuple[str, int], ...]:
+    return tuple((f.name, f.dim) for f in catalogue.numeric_factors)
+
+
+def _image_encoder(
+    start: Embedding | None, config: EmbeddingConfig, catalogue: Catalogue
+) -> nn.Module | None:
+    """The image encoder of an earlier embedding, where it looks at the same factors at the same size."""
+    if start is None or not isinstance(start.model, CompactModel):
+        return None
+    same = start.config.image_size == config.image_size
+    return start.model.images if same and start.facts.factors == _factors(catalogue) else None
 
 
 def _train_paper(

@@ -54,7 +54,10 @@ class Synthetic:
     truth: np.ndarray
 
 
-def rollouts(n: int, seed: int = 0, side: int = SIDE, active: float = 0.3) -> Synthetic:
+def rollouts(
+    n: int, seed: int = 0, side: int = SIDE, active: float = 0.3, sharpness: float = 1.0
+) -> Synthetic:
+    """Larger sharpness: outcomes follow more surely from the factors."""
     rng = np.random.default_rng(seed)
     lift = catalogue()
     records, truth = [], []
@@ -65,7 +68,7 @@ def rollouts(n: int, seed: int = 0, side: int = SIDE, active: float = 0.3) -> Sy
         else:
             p = lift.sample(rng, active)
         logit = scores(p)
-        failed = rng.random() < 1 / (1 + np.exp(-logit))
+        failed = rng.random() < 1 / (1 + np.exp(-sharpness * logit))
         label = Label(Outcome.FAILURE if failed else Outcome.SUCCESS, "sim", float(i))
         records.append(
             RolloutRecord(
