@@ -54,6 +54,7 @@ setup(
         "pyyaml",
         "rich",
         "rosbags",
+        "rosbags-image",
         "safetensors",
         "scikit-learn",
         "scipy",

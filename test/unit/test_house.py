@@ -136,7 +136,9 @@ def test_what_is_imported_is_asked_for(root: Path) -> None:
                 names = [node.module]
             for name in {n.partition(".")[0] for n in names} - ours - sys.stdlib_module_names:
                 offered = {re.sub(r"[-_.]+", "-", d).lower() for d in given.get(name, [])}
-                if not offered & asked and not any(d.startswith("ros-") for d in offered):
+                # A namespace that several fill (rosbags) wants all of them; the two OpenCVs are the same one.
+                left = offered - asked - {"opencv-python-headless"}
+                if (left or not offered) and not any(d.startswith("ros-") for d in offered):
                     missing.add(f"{name} ({path.name})")
 
     assert not missing
