@@ -29,6 +29,8 @@ class GraphProcess:
 
     def __enter__(self) -> GraphProcess:
         command = [sys.executable, "-m", "robomd_ros.cli.main", "up", *self._arguments]
+        # A plain SIGTERM would leave the nodes behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         with self.log.open("wb") as output:
             # A session of its own: Ctrl-C is ours to handle, so that the goal is cancelled before the nodes stop.
