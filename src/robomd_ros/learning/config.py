@@ -12,7 +12,7 @@ from robomd_ros.core.errors import InvalidArgumentError
 PROFILES = ("compact", "paper")
 
 _DEFAULTS: Mapping[str, Mapping[str, float | int]] = {
-    "compact": {"image_size": 64, "epochs": 60, "batch_size": 128, "learning_rate": 2e-3},
+    "compact": {"image_size": 64, "epochs": 20, "batch_size": 128, "learning_rate": 2e-3},
     "paper": {"image_size": 224, "epochs": 100, "batch_size": 8, "learning_rate": 1e-5},
 }
 
@@ -49,7 +49,7 @@ class EmbeddingConfig:
     learning_rate: float = 0.0
     weight_decay: float = 1e-2
     margin: float = 1.0
-    contrastive_weight: float = 0.1
+    contrastive_weight: float = 0.3
     balance_classes: bool = True
     normalize: bool = True
     modality_dropout: float = 0.5

@@ -258,5 +258,8 @@ def stack_images(images: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8
 
 
 def _reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    small = resize_by_area(image[None], MAX_SIDE, MAX_SIDE)[0].mul(255.0).round()
-    return small.permute(1, 2, 0).numpy().astype(np.uint8)
+    import cv2  # here, so that the types of this file need no image library
+
+    size = (MAX_SIDE, MAX_SIDE)
+    small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
