@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import os
 from functools import cache
 from typing import Any
@@ -53,12 +55,23 @@ def osmesa_works() -> bool:
 _PROBES = {"egl": egl_works, "osmesa": osmesa_works}
 
 
+def load_triton_first() -> None:
+    """Load torch's triton, if there is one, before any GL.
+
+    Both triton and Mesa carry an LLVM. Mesa's first and triton's second ends the process with a segmentation fault as soon
+    as a torch optimizer is made; the other order works.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
+
+
 def choose() -> str:
     """The first of EGL and OSMesa that works, beginning with the one MUJOCO_GL names.
 
     Raises:
         UnavailableError: none works.
     """
+    load_triton_first()
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     for name in sorted(_PROBES, key=lambda n: n != wanted):
         if _PROBES[name]():

@@ -134,3 +134,15 @@ def test_no_gl_is_one_sentence_with_the_package(monkeypatch):
 def test_osmesa_is_taken_where_egl_does_not_work(monkeypatch):
     monkeypatch.setattr(gl, "_PROBES", {"egl": lambda: False, "osmesa": lambda: True})
     assert gl.choose() == "osmesa"
+
+
+def test_training_after_rendering_in_one_process() -> None:
+    """Mesa's LLVM loaded before triton's crashes torch: see gl.load_triton_first."""
+    code = """
+from sim_bridge.scene import Scene
+Scene().reset(0)
+import torch
+torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
+import torch._dynamo
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

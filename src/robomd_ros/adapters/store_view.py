@@ -1,4 +1,4 @@
-"""The store as others see it: pages of rollouts and the latched summary."""
+"""The study as nodes see it: where it is, pages of its rollouts, the latched summary."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from robomd_msgs.srv import ListRollouts
 from robomd_ros.adapters import stamps
 from robomd_ros.adapters.conversions import record_to_msg
 from robomd_ros.adapters.images import image_to_png
-from robomd_ros.core.errors import InvalidArgumentError, TooLargeError
+from robomd_ros.core.errors import (
+    InvalidArgumentError,
+    NotReadyError,
+    TooLargeError,
+    UnknownIdError,
+)
 from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.store import MAX_PAGE
+from robomd_ros.core.study import Study
 from robomd_ros.recording.keeper import StudyKeeper
 
 MAX_THUMBNAILS = 50
@@ -22,6 +28,19 @@ ALL_OUTCOMES = 255
 DEFAULT_PAGE = 50
 LATEST = 10
 """Rollouts named in the summary."""
+
+
+def open_study(folder: str) -> Study:
+    """The study a node was given; outcome_labeler may still have to make it.
+
+    Raises:
+        NotReadyError: it is not there yet.
+        StorageError: it cannot be read.
+    """
+    try:
+        return Study.open(folder)
+    except UnknownIdError as error:
+        raise NotReadyError(str(error)) from None
 
 
 def fill_page(

@@ -17,8 +17,8 @@ from robomd_ros.adapters.conversions import key_values, questions_from_msg
 from robomd_ros.adapters.live_image import LiveImage
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.runner import run
-from robomd_ros.core.errors import NotReadyError, RobomdError, UnknownIdError
-from robomd_ros.core.study import Study
+from robomd_ros.adapters.store_view import open_study
+from robomd_ros.core.errors import NotReadyError, RobomdError
 from robomd_ros.learning.config import PROFILES, EmbeddingConfig
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Inputs
@@ -61,15 +61,9 @@ class EmbeddingServiceNode(RobomdNode):
         )
         torch_worker.submit(self._load)
 
-    def _study(self) -> Study:
-        try:
-            return Study.open(self._config.study)
-        except UnknownIdError as error:
-            raise NotReadyError(str(error)) from None
-
     def _load(self) -> None:
         try:
-            self._embedding = Embedding.load(self._study().models)
+            self._embedding = Embedding.load(open_study(self._config.study).models)
             self._state = "ready"
         except RobomdError as error:
             self._state = str(error)
@@ -78,7 +72,7 @@ class EmbeddingServiceNode(RobomdNode):
     def _embed(
         self, request: EmbedObservation.Request, response: EmbedObservation.Response
     ) -> None:
-        catalogue = self._study().catalogue()
+        catalogue = open_study(self._config.study).catalogue()
         questions = questions_from_msg(request.questions, catalogue, self._live.newest(request))
         embedding = self._embedding
         if embedding is None:
@@ -115,7 +109,7 @@ class EmbeddingServiceNode(RobomdNode):
 
         try:
             embedding = fit_embedding(
-                self._study().folder,
+                open_study(self._config.study).folder,
                 config,
                 seed=max(0, int(goal.seed)),
                 progress=progress,

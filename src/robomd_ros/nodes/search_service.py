@@ -26,6 +26,7 @@ from robomd_ros.adapters.conversions import (
 from robomd_ros.adapters.live_image import LiveImage
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.runner import run
+from robomd_ros.adapters.store_view import open_study
 from robomd_ros.core.answers import MAX_EVIDENCE
 from robomd_ros.core.errors import (
     BusyError,
@@ -33,9 +34,7 @@ from robomd_ros.core.errors import (
     NotReadyError,
     RobomdError,
     TooLargeError,
-    UnknownIdError,
 )
-from robomd_ros.core.study import Study
 from robomd_ros.core.variations import Perturbation
 from robomd_ros.search.asking import Asker
 from robomd_ros.search.config import SearchConfig
@@ -100,15 +99,9 @@ class SearchServiceNode(RobomdNode):
 
     # -- the model ------------------------------------------------------------------------------------------------
 
-    def _study(self) -> Study:
-        try:
-            return Study.open(self._config.study)
-        except UnknownIdError as error:
-            raise NotReadyError(str(error)) from None
-
     def _load(self) -> None:
         try:
-            self._take(Asker.from_study(self._study().folder))
+            self._take(Asker.from_study(open_study(self._config.study).folder))
         except RobomdError as error:
             self._state = str(error)
             self.get_logger().info(f"nothing to load: {error}")
@@ -116,7 +109,7 @@ class SearchServiceNode(RobomdNode):
     def _take(self, asker: Asker) -> RiskMap:
         self._asker = asker
         self._state = "ready"
-        self._map = risk_map_to_msg(asker.risk_map(), self._study().meta.name)
+        self._map = risk_map_to_msg(asker.risk_map(), open_study(self._config.study).meta.name)
         self._publisher.publish(self._map)
         return self._map
 
@@ -142,7 +135,7 @@ class SearchServiceNode(RobomdNode):
         asker = self._asker
         if asker is None:
             return
-        with self._study().store(read_only=True) as store:
+        with open_study(self._config.study).store(read_only=True) as store:
             records = store.records(evidence_only=True)
         self._take(asker.with_records(records))
 
@@ -161,7 +154,7 @@ class SearchServiceNode(RobomdNode):
     ) -> None:
         if request.evidence > MAX_EVIDENCE:
             raise TooLargeError(f"evidence {request.evidence}; at most {MAX_EVIDENCE}.")
-        catalogue = self._study().catalogue()
+        catalogue = open_study(self._config.study).catalogue()
         questions = questions_from_msg(request.questions, catalogue, self._live.newest(request))
         asker = self._ready()
         answers = asker.ask(questions, evidence=int(request.evidence) or 5)
@@ -175,7 +168,7 @@ class SearchServiceNode(RobomdNode):
             raise error(f"count {request.count}: want 1 to {MAX_SUGGESTIONS}.")
         asker, seed = self._asker, int(request.seed)
         tried = {**({p.id: p for p in asker.tried} if asker is not None else {}), **self._tried}
-        catalogue = self._study().catalogue()
+        catalogue = open_study(self._config.study).catalogue()
         found = suggest(
             asker,
             catalogue,
@@ -213,7 +206,7 @@ class SearchServiceNode(RobomdNode):
 
         try:
             asker = fit_search(
-                self._study().folder,
+                open_study(self._config.study).folder,
                 config,
                 seed=max(0, int(goal.seed)),
                 progress=progress,

@@ -1,0 +1,195 @@
+"""What a diagnosis session needs from the other nodes, over their services and actions."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.action import ActionClient
+from rclpy.client import Client
+
+from robomd_msgs.action import RunRollout, TrainEmbedding, TrainSearch
+from robomd_msgs.msg import LabeledRollout
+from robomd_msgs.srv import ApplyPerturbation, ListRollouts, SuggestNext
+from robomd_ros.adapters import names, qos
+from robomd_ros.adapters.base import RobomdNode
+from robomd_ros.adapters.calls import call_action, call_service
+from robomd_ros.adapters.conversions import perturbation_from_msg
+from robomd_ros.adapters.store_view import ALL_OUTCOMES
+from robomd_ros.core.errors import CancelledByUserError, DeadlineError
+from robomd_ros.core.outcome import Control, Outcome
+from robomd_ros.core.variations import Catalogue, Perturbation
+from robomd_ros.search.session import Plan
+from robomd_ros.search.session_loop import Past
+
+_PAGE = 500
+_CALL = 5.0
+"""Deadline of a service that answers at once [s]."""
+_TRAIN = 6 * 3600.0
+"""Deadline of a training [s]."""
+_TRAIN_QUIET = 120.0
+"""Longest silence of a training [s]."""
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long the others may take [s].
+
+    Attributes:
+        apply: to have a variation applied.
+        rollout: one rollout.
+        silence: of a cell during a rollout.
+        label: until a finished rollout is labelled; 0 = for ever.
+    """
+
+    apply: float
+    rollout: float
+    silence: float
+    label: float
+
+
+class RosPorts:
+    """The session's world over the other nodes' interfaces; see search.session_loop.Ports.
+
+    Args:
+        node: whose executor completes the calls; it needs threads.
+        catalogue: parses what is suggested.
+        deadlines: of the calls.
+        profile: of the embedding to train; "" = as embedding_service is configured.
+    """
+
+    def __init__(
+        self, node: RobomdNode, catalogue: Catalogue, deadlines: Deadlines, profile: str
+    ) -> None:
+        self._catalogue, self._deadlines, self._profile = catalogue, deadlines, profile
+        self.cancelled: Callable[[], bool] = lambda: False
+        self._labels: dict[str, Outcome] = {}
+        self._labelled = threading.Condition()
+        group = node.reentrant
+        node.listen(LabeledRollout, names.LABELED_ROLLOUT, self._on_labeled, qos.EVENTS, group)
+
+        def service(srv_type: type, name: str) -> Client:
+            return node.create_client(srv_type, name, callback_group=group)
+
+        def action(action_type: type, name: str) -> ActionClient:
+            return ActionClient(node, action_type, name, callback_group=group)
+
+        self._apply = service(ApplyPerturbation, names.APPLY_PERTURBATION)
+        self._list = service(ListRollouts, names.LIST_ROLLOUTS)
+        self._suggest = service(SuggestNext, names.SUGGEST_NEXT)
+        self._rollout = action(RunRollout, names.RUN_ROLLOUT)
+        self._embedding = action(TrainEmbedding, names.TRAIN_EMBEDDING)
+        self._search = action(TrainSearch, names.TRAIN_SEARCH)
+
+    def history(self) -> list[Past]:
+        """Pages through robomd/list_rollouts."""
+        past: list[Past] = []
+        while True:
+            request = ListRollouts.Request(offset=len(past), limit=_PAGE, outcome=ALL_OUTCOMES)
+            page = call_service(self._list, request, _CALL, self.cancelled)
+            past += [_past(rollout) for rollout in page.rollouts]
+            if not page.rollouts or len(past) >= page.total:
+                return past[::-1]
+
+    def suggest(self, strategy: str, count: int, seed: int) -> list[Perturbation]:
+        """Asks robomd/suggest_next."""
+        request = SuggestNext.Request(strategy=strategy, count=count, seed=seed)
+        answer = call_service(self._suggest, request, _CALL, self.cancelled)
+        return [perturbation_from_msg(p, self._catalogue) for p in answer.perturbations]
+
+    def apply(self, perturbation: Perturbation) -> None:
+        """Asks robomd/apply_perturbation."""
+        request = ApplyPerturbation.Request(variation_ids=list(perturbation.ids))
+        call_service(self._apply, request, self._deadlines.apply, self.cancelled)
+
+    def roll_out(self, rollout_id: str, plan: Plan) -> None:
+        """Sends a robomd/run_rollout goal."""
+        goal = RunRollout.Goal(
+            rollout_id=rollout_id,
+            perturbation_id=plan.perturbation.id,
+            seed=plan.seed,
+            control=int(plan.control),
+            purpose=plan.purpose,
+            timeout=self._deadlines.rollout,
+        )
+        # The cell keeps the rollout's own time-out; ours is for a cell that died.
+        deadline = self._deadlines.rollout + _CALL
+        call_action(
+            self._rollout,
+            goal,
+            deadline,
+            cancelled=self.cancelled,
+            quiet=self._deadlines.silence,
+        )
+
+    def outcome(self, rollout_id: str) -> Outcome:
+        """Waits for robomd/labeled_rollout; asks the store where the event itself got lost."""
+        try:
+            return self._wait_label(rollout_id)
+        except DeadlineError:
+            request = ListRollouts.Request(limit=10, outcome=ALL_OUTCOMES)
+            page = call_service(self._list, request, _CALL, self.cancelled)
+            stored = {r.rollout_id: Outcome(r.outcome.value) for r in page.rollouts}
+            if stored.get(rollout_id, Outcome.UNKNOWN) is Outcome.UNKNOWN:
+                raise
+            return stored[rollout_id]
+
+    def train(self, seed: int, progress: Callable[[str], None]) -> str:
+        """Sends robomd/train_embedding and robomd/train_search goals."""
+
+        def show(what: str) -> Callable[[Any], None]:
+            return lambda f: progress(f"training the {what}: {f.phase} {100 * f.progress:.0f} %")
+
+        embedding = TrainEmbedding.Goal(profile=self._profile, seed=seed)
+        call_action(
+            self._embedding,
+            embedding,
+            _TRAIN,
+            show("embedding"),
+            self.cancelled,
+            _TRAIN_QUIET,
+        )
+        result = call_action(
+            self._search,
+            TrainSearch.Goal(seed=seed),
+            _TRAIN,
+            show("search"),
+            self.cancelled,
+            _TRAIN_QUIET,
+        )
+        return (
+            f"trained; on {result.heldout} held-out rollouts AUC {result.auc_head:.3f}, search "
+            f"{result.auc_search:.3f}, untrained {result.auc_untrained:.3f}, success table {result.auc_success_table:.3f}."
+        )
+
+    def _on_labeled(self, msg: LabeledRollout) -> None:
+        with self._labelled:
+            self._labels[msg.rollout_id] = Outcome(msg.outcome.value)
+            while len(self._labels) > _PAGE:  # relabels of rollouts that nobody waits for
+                del self._labels[next(iter(self._labels))]
+            self._labelled.notify_all()
+
+    def _wait_label(self, rollout_id: str) -> Outcome:
+        limit = self._deadlines.label or math.inf
+        deadline = time.monotonic() + limit
+        with self._labelled:
+            while (outcome := self._labels.get(rollout_id, Outcome.UNKNOWN)) is Outcome.UNKNOWN:
+                if self.cancelled():
+                    raise CancelledByUserError(f"the wait for {rollout_id}'s label was cancelled.")
+                if time.monotonic() >= deadline:
+                    raise DeadlineError(
+                        f"rollout {rollout_id} was not stored and labelled within {limit:g} s: is outcome_labeler running?"
+                    )
+                self._labelled.wait(0.1)
+            del self._labels[rollout_id]
+            return outcome
+
+
+def _past(msg: LabeledRollout) -> Past:
+    control = Control.ZERO_ACTION if msg.purpose == "control" else Control.NONE
+    plan = Plan(perturbation_from_msg(msg.perturbation), msg.purpose, int(msg.seed), control)
+    return Past(msg.rollout_id, plan, Outcome(msg.outcome.value))
