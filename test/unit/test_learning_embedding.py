@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -78,6 +79,13 @@ def test_a_question_is_answered_alike_in_any_company(data, trained):
         trained.embed(x[np.array([70, 71, 72])]), abs=1e-5
     )
     assert trained.embed(x[slice(0, 0)]).shape == (0, 512)
+
+
+def test_two_threads_may_ask_at_once(data, trained):
+    parts = [data.inputs[slice(i, i + 20)] for i in range(0, 160, 20)]
+    with ThreadPoolExecutor(4) as pool:
+        together = np.concatenate(list(pool.map(trained.embed, parts)))
+    assert together == pytest.approx(trained.embed(data.inputs[slice(0, 160)]), abs=1e-5)
 
 
 def test_camera_images_of_another_size_are_read(trained):
@@ -186,6 +194,20 @@ def test_a_training_can_be_cancelled(data):
 def test_a_loss_that_is_no_number_ends_the_training():
     with pytest.raises(NotReadyError, match="old model stays"):
         Progress().loss("train", 0.5, float("nan"))
+
+
+def test_outcomes_with_unknown_factors_are_learnt_from(data):
+    few = data[slice(0, 80)]
+    known = ~few.failed  # of the failures only image and text are known
+    inputs = replace(
+        few.inputs,
+        factors_known=known,
+        factors=few.inputs.factors * known[:, None],
+        factor_mask=few.inputs.factor_mask & known[:, None],
+    )
+    config = replace(CONFIG, epochs=2)
+    embedding = train_embedding(replace(few, inputs=inputs), config, seed=0, catalogue=LIFT)
+    assert np.isfinite(embedding.embed(inputs)).all()
 
 
 def test_labels_without_numbers_are_learnt_by_text_and_image(data):

@@ -43,8 +43,9 @@ def train_compact(
         pretrain_images(model, data.inputs, extra, generator, progress)
     model.eval()
     pools = [(data.inputs, torch.from_numpy(data.failed).float())]
-    if catalogue.dim and data.inputs.factors_known.any():
-        pools += taught_pools(model, data, catalogue, extra, seed)
+    known = data.inputs.factors_known
+    if data.inputs.factor_mask[known].any() and len(set(data.failed[known].tolist())) == 2:
+        pools += taught_pools(model, data[known], catalogue, extra, seed)
     with torch.no_grad():
         encoded = [(model.encode(inputs), target) for inputs, target in pools]
     train_fusion(model, encoded, model.config, generator, progress)
@@ -55,11 +56,10 @@ def taught_pools(
 ) -> list[tuple[Inputs, Tensor]]:
     """Scenes in which no policy ran, with a teacher's soft labels: the renders, and imagined ones without an image.
 
-    The teacher knows the factors alone, so they carry what the outcomes say about factors over to image and text.
+    The teacher learns from `data`, whose factors must be known, and reads nothing else: the scenes carry what outcomes
+    say about factors over to image and text.
     """
-    known = data.inputs.factors_known
-    features = model.factor_features(data.inputs).numpy()
-    teacher = FactorTeacher(features[known], data.failed[known], seed)
+    teacher = FactorTeacher(model.factor_features(data.inputs).numpy(), data.failed, seed)
     scenes = imagine(catalogue, IMAGINED, np.random.default_rng(seed))
     texts = [p.sentence for p in scenes]
     imagined = Inputs.build([None] * len(scenes), texts, scenes, catalogue)
