@@ -105,9 +105,9 @@ def test_a_session_survives_the_death_of_each_node(session: Session) -> None:
     # Each number of the session is there; a rollout that was cut off may be there twice, under another try.
     numbers = Counter(i.rsplit("-", 2)[1] for i in rows)
     assert len(numbers) == ROLLOUTS, numbers
-    # Nothing half: a recording is there whole, or the row says that the camera was silent.
+    # Nothing half: a recording is there whole, and missing only where the camera's frames were lost.
     for row in rows.values():
-        assert bool(row.recording) == (row.frames > 0)
+        assert row.recording or row.frames < row.frames_expected
         if row.recording:
             trace = read_recording(session.study / "recordings" / row.recording)
             assert len(trace.frames) == row.frames
