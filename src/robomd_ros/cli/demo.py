@@ -131,6 +131,7 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
     # One training at the start, one at the end: the session's own rhythm would train in the middle as well.
     goal = Diagnose.Goal(rollouts=rollouts, train_every=rollouts, seed=seed)
     trained: list[str] = []
+    known: set[str] = set()
     with progress_bar("found", "message") as progress:
         task = progress.add_task("live rollouts", total=rollouts, found="", message="")
 
@@ -142,6 +143,10 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
                 found=f"{status.done}/{status.total}, {status.failures} failed",
                 message=status.message[:60],
             )
+            if (
+                status.done == 1
+            ):  # the negative control: what is confirmed now, the study had before
+                known.update(status.confirmed)
             if (
                 status.message.startswith(("trained", "not trained"))
                 and status.message not in trained
@@ -157,8 +162,12 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
         f"{status.done} live rollouts: {status.failures} of {evidence} failed, "
         f"{controls} negative control, {status.not_evidence} discarded"
     )
-    if status.confirmed:
-        say(f"confirmed by repeats as failing: {', '.join(status.confirmed)}")
+    for what, found in (
+        ("newly confirmed", [c for c in status.confirmed if c not in known]),
+        ("confirmed before", [c for c in status.confirmed if c in known]),
+    ):
+        if found:
+            say(f"{what} by repeats as failing: {', '.join(found)}")
     for line in trained[-1:]:
         say(line)
 
