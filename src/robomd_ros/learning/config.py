@@ -32,7 +32,7 @@ class EmbeddingConfig:
         contrastive_weight: of Eq. (1) beside the cross entropy; 0 switches it off.
         balance_classes: weigh the pairs of Eq. (1) so that a rare class counts as much as a frequent one.
         normalize: put embeddings on the unit sphere, so that distances lie in 0..2 and the margin has a scale.
-        modality_dropout: probability with which each input is hidden during training.
+        modality_dropout: share of the scenes of a batch of which one or two inputs are hidden during training.
         min_per_class: successes, and failures, without which training is refused.
         threads: CPU threads of a training; more than one is slower on a machine that other nodes share.
         amp: mixed precision where the device is a GPU.
