@@ -30,7 +30,7 @@ from robomd_ros.core.outcome import Outcome
 from sim_bridge.sim_bridge_node import SimBridgeNode
 
 _spec = importlib.util.spec_from_file_location(
-    "ros_graph", Path(__file__).parents[1] / "ros" / "conftest.py"
+    "ros_graph", Path(__file__).parents[1] / "ros" / "ros_graph.py"
 )
 ros = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(ros)
