@@ -59,7 +59,7 @@ class EmbeddingServiceNode(RobomdNode):
         self._action = self.serve_action(
             TrainEmbedding, names.TRAIN_EMBEDDING, self._train, torch_worker
         )
-        torch_worker.submit(self._load)
+        torch_worker.submit(self.guard, self._load)
 
     def _load(self) -> None:
         try:

@@ -95,7 +95,7 @@ class SearchServiceNode(RobomdNode):
         self._action = self.serve_action(TrainSearch, names.TRAIN_SEARCH, self._train, self._worker)
         self.every(2.0, self._republish)
         self.every(self._config.refresh, self._refresh_later)
-        self._worker.submit(self._load)
+        self._worker.submit(self.guard, self._load)
 
     # -- the model ------------------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class SearchServiceNode(RobomdNode):
             return
         self._stale = False
         try:
-            self._worker.submit(self._refresh)
+            self._worker.submit(self.guard, self._refresh)
         except BusyError:
             self._stale = True
 
@@ -135,9 +135,13 @@ class SearchServiceNode(RobomdNode):
         asker = self._asker
         if asker is None:
             return
-        with open_study(self._config.study).store(read_only=True) as store:
-            records = store.records(evidence_only=True)
-        self._take(asker.with_records(records))
+        try:
+            with open_study(self._config.study).store(read_only=True) as store:
+                records = store.records(evidence_only=True)
+            self._take(asker.with_records(records))
+        except RobomdError:
+            self._stale = True  # the new rollouts are still to be taken in
+            raise
 
     # -- services -------------------------------------------------------------------------------------------------
 
