@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ros_graph import Graph
 
+from robomd_msgs.action import Diagnose
+from robomd_msgs.msg import SessionStatus
 from robomd_msgs.srv import EmbedObservation, ListRollouts
-from robomd_ros.adapters import names
+from robomd_ros.adapters import names, qos
+from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.cli import main as cli
 from robomd_ros.cli.wire import Wire
 from robomd_ros.core.errors import UnavailableError
@@ -88,3 +93,64 @@ def test_the_wire_can_be_used_twice_in_one_process(graph: Graph, study: Study) -
             assert page.total == 1
     with Wire() as wire, pytest.raises(UnavailableError, match="embedding_service"):
         wire.call(EmbedObservation, names.EMBED, EmbedObservation.Request(), timeout=0.3)
+
+
+class StubDiagnosis(RobomdNode):
+    """Serves robomd/diagnose: tells the session's id, then ends when it is let go, or with the node."""
+
+    threads = 4
+
+    def __init__(self, ends: bool = True, **kwargs: Any) -> None:
+        super().__init__("diagnosis", **kwargs)
+        self.goals: list[Diagnose.Goal] = []
+        self._ends = ends
+        self._state = SessionStatus.IDLE
+        self._publisher = self.create_publisher(SessionStatus, names.SESSION, qos.LATCHED)
+        self._action = self.serve_action(
+            Diagnose, names.DIAGNOSE, self._diagnose, self.worker("session")
+        )
+        self.every(0.2, self._publish)
+
+    def forget(self) -> None:
+        """What a respawned node is: it knows no goal, and says so."""
+        self._state = SessionStatus.IDLE
+        self._ends = True
+
+    def _publish(self) -> None:
+        self._publisher.publish(SessionStatus(state=self._state))
+
+    def _diagnose(self, goal: Any, result: Any, feedback: Any, cancelled: Any) -> None:
+        self.goals.append(goal)
+        ends, self._state = self._ends, SessionStatus.RUNNING
+        feedback(Diagnose.Feedback(status=SessionStatus(session_id="s1", done=len(self.goals))))
+        while not ends and not cancelled():
+            threading.Event().wait(0.02)
+        result.status = SessionStatus(session_id="s1", done=7)
+
+
+def test_a_session_goes_on_when_its_node_forgot_it(graph: Graph) -> None:
+    server = graph.add(lambda **kwargs: StubDiagnosis(ends=False, **kwargs))
+    lost: list[str] = []
+
+    def on_status(status: SessionStatus) -> None:
+        if status.done == 1:
+            server.forget()
+
+    with Wire() as wire:
+        goal = Diagnose.Goal(rollouts=7)
+        result = wire.diagnose(goal, 30.0, on_status, on_lost=lambda: lost.append("once"))
+
+    assert result.status.done == 7
+    assert [g.session_id for g in server.goals] == ["", "s1"]
+    assert lost == ["once"]
+
+
+def test_a_session_ends_when_the_graph_does(graph: Graph) -> None:
+    server = graph.add(lambda **kwargs: StubDiagnosis(ends=False, **kwargs))
+
+    def check() -> None:
+        if server.goals:
+            raise UnavailableError("the nodes stopped with exit code -9")
+
+    with Wire() as wire, pytest.raises(UnavailableError, match="nodes stopped"):
+        wire.diagnose(Diagnose.Goal(rollouts=7), 30.0, lambda _: None, check)

@@ -30,7 +30,9 @@ EXAMPLES = (
 _START = 120.0
 """Seconds the nodes have to come up."""
 _SESSION = 3600.0
-"""Seconds a whole session may take."""
+"""Seconds a session may take beside its rollouts: training, nodes that come back."""
+_ROLLOUT = 60.0
+"""Seconds a rollout may take on average."""
 
 
 @app.command()
@@ -126,7 +128,6 @@ def _wait_for_nodes(wire: Wire, graph: GraphProcess) -> None:
 def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None:
     """Run the session with a live bar, then say what it found."""
     from robomd_msgs.action import Diagnose
-    from robomd_ros.adapters import names
 
     # One training at the start, one at the end: the session's own rhythm would train in the middle as well.
     goal = Diagnose.Goal(rollouts=rollouts, train_every=rollouts, seed=seed)
@@ -135,8 +136,7 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
     with progress_bar("found", "message") as progress:
         task = progress.add_task("live rollouts", total=rollouts, found="", message="")
 
-        def on_feedback(feedback: Any) -> None:
-            status = feedback.status
+        def on_status(status: Any) -> None:
             progress.update(
                 task,
                 completed=status.done,
@@ -153,7 +153,11 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
             ):
                 trained.append(status.message)
 
-        status = wire.act(Diagnose, names.DIAGNOSE, goal, _SESSION, on_feedback).status
+        def on_lost() -> None:
+            progress.update(task, message="diagnosis went away; resumed when it is back")
+
+        timeout = _SESSION + _ROLLOUT * rollouts
+        status = wire.diagnose(goal, timeout, on_status, graph.check, on_lost).status
         progress.update(task, completed=rollouts, message="done")
     graph.check()
     evidence = status.successes + status.failures

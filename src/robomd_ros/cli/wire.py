@@ -13,11 +13,11 @@ from typing import Any
 
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from robomd_ros.adapters import calls, names
+from robomd_ros.adapters.diagnose_client import DiagnoseClient
 from robomd_ros.adapters.runner import isolate
 from robomd_ros.core.errors import UnavailableError
 
@@ -90,29 +90,40 @@ class Wire:
         finally:
             self.node.destroy_client(client)
 
-    def act(
+    def diagnose(
         self,
-        kind: Any,
-        name: str,
         goal: Any,
         timeout: float,
-        on_feedback: Callable[[Any], None] | None = None,
+        on_status: Callable[[Any], None],
+        check: Callable[[], None] = lambda: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> Any:
-        """The result of an action; Ctrl-C and the deadline cancel the goal.
+        """The result of a Diagnose goal, which is sent again when its server went away; Ctrl-C cancels it.
+
+        Args:
+            goal: Diagnose.Goal.
+            timeout: for the whole session [s].
+            on_status: called with each SessionStatus.
+            check: polled; what it raises ends the session.
+            on_lost: called when the server went away.
 
         Raises:
             CancelledByUserError: Ctrl-C.
+            UnavailableError: nobody serves it any more.
         """
-        client = ActionClient(self.node, kind, name, callback_group=ReentrantCallbackGroup())
+        client = DiagnoseClient(self.node, on_status, on_lost, server_wait=60.0)
         stop = threading.Event()
+
+        def cancelled() -> bool:
+            check()
+            return stop.is_set()
+
         before = signal.signal(signal.SIGINT, lambda *_: stop.set())
         try:
-            return self._explain(
-                name, lambda: calls.call_action(client, goal, timeout, on_feedback, stop.is_set)
-            )
+            return self._explain(names.DIAGNOSE, lambda: client.run(goal, timeout, cancelled))
         finally:
             signal.signal(signal.SIGINT, before)
-            client.destroy()
+            client.close()
 
     def serves_action(self, kind: Any, name: str, timeout: float) -> bool:
         """Is there a server of this action, within `timeout` seconds?"""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.action import ActionClient
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-
 from robomd_msgs.action import Diagnose
 from robomd_msgs.msg import SessionStatus
-from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import ERROR, Health, RobomdNode
-from robomd_ros.adapters.calls import call_action, wait_for
+from robomd_ros.adapters.diagnose_client import DiagnoseClient
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.runner import run
-from robomd_ros.core.errors import CancelledByUserError, RobomdError
+from robomd_ros.core.errors import RobomdError
+
+_DAY = 86_400.0
+_ROLLOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,9 @@ class StartDiagnosisConfig:
     server_wait: float = parameter(
         120.0, "wait this long for diagnosis to be up", low=1.0, high=3600.0, unit="s"
     )
-    timeout: float = parameter(86_400.0, "for the whole session", low=1.0, high=1e7, unit="s")
+    timeout: float = parameter(
+        0.0, "for the whole session; 0 = a day and a minute a rollout", low=0.0, high=1e7, unit="s"
+    )
 
 
 class StartDiagnosisNode(RobomdNode):
@@ -44,15 +44,12 @@ class StartDiagnosisNode(RobomdNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("start_diagnosis", **kwargs)
         self._config = declare(self, StartDiagnosisConfig)
-        self._session_id = self._config.session_id
         self._said = -1
         self.exit_code = 0
         self.error = ""
-        # A group of its own that runs one callback at a time: feedback stays in order.
-        group = MutuallyExclusiveCallbackGroup()
-        self._client = ActionClient(self, Diagnose, names.DIAGNOSE, callback_group=group)
-        self._watch = _Watch(self._client)
-        self.listen(SessionStatus, names.SESSION, self._on_session, qos.LATCHED)
+        self._client = DiagnoseClient(
+            self, self._on_status, self._on_lost, self._config.server_wait
+        )
         self.worker("goal").submit(self._run)
 
     def _run(self) -> None:
@@ -71,36 +68,17 @@ class StartDiagnosisNode(RobomdNode):
             self.context.try_shutdown()
 
     def _diagnose(self) -> Any:
-        deadline = time.monotonic() + self._config.timeout
-        while True:
-            wait_for(self._client.server_is_ready, self._config.server_wait, self.closing.is_set)
-            watch = self._watch = _Watch(self._client)
-            goal = Diagnose.Goal(
-                session_id=self._session_id,
-                rollouts=self._config.rollouts,
-                seed=self._config.seed,
-            )
-            try:
-                return call_action(
-                    self._client,
-                    goal,
-                    max(deadline - time.monotonic(), 1.0),
-                    self._on_feedback,
-                    lambda watch=watch: self.closing.is_set() or watch.check(),
-                )
-            except CancelledByUserError:
-                if self.closing.is_set() or not watch.gone:
-                    raise
-                self.get_logger().warning(
-                    "diagnosis went away; the session is resumed when it is back"
-                )
+        config = self._config
+        goal = Diagnose.Goal(
+            session_id=config.session_id, rollouts=config.rollouts, seed=config.seed
+        )
+        timeout = config.timeout or _DAY + _ROLLOUT * config.rollouts
+        return self._client.run(goal, timeout, self.closing.is_set)
 
-    def _on_session(self, msg: SessionStatus) -> None:
-        self._watch.on_session(msg)
+    def _on_lost(self) -> None:
+        self.get_logger().warning("diagnosis went away; the session is resumed when it is back")
 
-    def _on_feedback(self, feedback: Diagnose.Feedback) -> None:
-        status: SessionStatus = feedback.status
-        self._session_id = status.session_id
+    def _on_status(self, status: SessionStatus) -> None:
         if status.done > self._said:
             self._said = status.done
             line = f"{status.done}/{status.total} rollouts, {status.failures} failures"
@@ -109,32 +87,6 @@ class StartDiagnosisNode(RobomdNode):
     def health(self) -> Health:
         """ERROR when the session failed."""
         return Health(ERROR if self.error else 0, self.error or "ok", {"done": self._said})
-
-
-class _Watch:
-    """Says when the server of a running goal is gone.
-
-    A killed process stays in the discovery for up to 20 s, and its successor is taken for it. So the session's status is
-    watched, too: a server that says IDLE does not know our goal.
-    """
-
-    def __init__(self, client: ActionClient, patience: float = 3.0) -> None:
-        self._client, self._patience = client, patience
-        self._last = time.monotonic()
-        self._idle = 0
-        self.gone = False
-
-    def on_session(self, msg: SessionStatus) -> None:
-        """Count statuses that say IDLE in a row."""
-        self._idle = self._idle + 1 if msg.state == SessionStatus.IDLE else 0
-
-    def check(self) -> bool:
-        """True once the server is gone."""
-        now = time.monotonic()
-        if self._client.server_is_ready() and self._idle < 3:
-            self._last = now
-        self.gone = self.gone or now - self._last > self._patience
-        return self.gone
 
 
 def main() -> None:
