@@ -16,7 +16,7 @@ from ros_graph import Graph, until
 from sensor_msgs.msg import Image
 from synthetic_cell import SyntheticCell
 
-from robomd_msgs.action import TrainEmbedding, TrainSearch
+from robomd_msgs.action import Diagnose, TrainEmbedding, TrainSearch
 from robomd_msgs.msg import Outcome as OutcomeMsg
 from robomd_msgs.msg import Question
 from robomd_msgs.srv import (
@@ -35,6 +35,7 @@ from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import load_catalogue
 from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.nodes.camera_capture import CameraCaptureNode
+from robomd_ros.nodes.diagnosis import DiagnosisNode
 from robomd_ros.nodes.embedding_service import EmbeddingServiceNode
 from robomd_ros.nodes.outcome_labeler import OutcomeLabelerNode
 from robomd_ros.nodes.perturbation_tagger import PerturbationTaggerNode
@@ -94,6 +95,7 @@ def _graph(folder: Path, neighbour: bool = False) -> Iterator[tuple[Graph, Node]
         graph.add(PerturbationTaggerNode)
         graph.add(OutcomeLabelerNode, study=str(folder))
         graph.add(EmbeddingServiceNode, study=str(folder))
+        graph.add(DiagnosisNode, study=str(folder))
         search = graph.add(SearchServiceNode, study=str(folder))
         until(lambda: search.health().message != "loading", 60.0)
         yield graph, cell
@@ -107,6 +109,30 @@ def image_msg(height=8, width=8, encoding="rgb8", step=None, size=None) -> Image
     msg = Image(height=height, width=width, encoding=encoding, step=step)
     msg.data = array("B", bytes(size))
     return msg
+
+
+MEGABYTE = "x" * 1_000_000
+FAILURE = OutcomeMsg(value=OutcomeMsg.FAILURE, labeler="ann")
+NOMINAL = Question(nominal=True)
+PLAIN = (
+    (QueryFailureLikelihood, names.QUERY_FAILURE_LIKELIHOOD, {"questions": [NOMINAL]}),
+    (EmbedObservation, names.EMBED, {"questions": [NOMINAL]}),
+    (SuggestNext, names.SUGGEST_NEXT, {"count": 1, "strategy": "search"}),
+    (ApplyPerturbation, names.APPLY_PERTURBATION, {"variation_ids": ["cube_red"]}),
+    (LabelOutcome, names.LABEL_OUTCOME, {"rollout_id": "r0", "outcome": FAILURE}),
+    (ListRollouts, names.LIST_ROLLOUTS, {"limit": 5, "outcome": 255}),
+)
+"""One good request of every service."""
+
+
+@pytest.fixture
+def alive(trained: tuple[Graph, Node]) -> Iterator[None]:
+    """Whatever a test sent, every service answers a plain call after it."""
+    yield
+    graph, cell = trained
+    for srv_type, name, fields in PLAIN:
+        response = graph.call(cell, srv_type, name, srv_type.Request(**fields))
+        assert response.error_code == ErrorCode.OK, f"{name}: {response.error_msg}"
 
 
 def query(graph: Graph, cell: Node, *questions: Question, evidence: int = 0):
@@ -140,7 +166,6 @@ BAD_QUESTIONS = {
     "long image": (Question(image=image_msg(size=500)), ErrorCode.INVALID_ARGUMENT),
     "wrong step": (Question(image=image_msg(step=2)), ErrorCode.INVALID_ARGUMENT),
     "no rows": (Question(image=image_msg(height=0)), ErrorCode.INVALID_ARGUMENT),
-    "no camera": (Question(use_live_image=True), ErrorCode.NOT_READY),
 }
 
 
@@ -199,6 +224,13 @@ def test_before_anything_is_trained(untrained):
     assert all(math.isnan(p) for p in suggested.p_failure)
 
 
+def test_without_a_camera_there_is_no_live_image(untrained):
+    graph, cell = untrained
+    response = query(graph, cell, Question(use_live_image=True))
+    assert response.error_code == ErrorCode.NOT_READY
+    assert "camera" in response.error_msg
+
+
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=32)
 ids = st.one_of(
     st.sampled_from(list(LIFT.variations)),
@@ -229,7 +261,7 @@ questions = st.builds(
 
 @FAST
 @given(st.lists(questions, max_size=4), st.integers(0, 2**32 - 1))
-def test_random_questions(trained, asked, evidence):
+def test_random_questions(trained, alive, asked, evidence):
     graph, cell = trained
     response = query(graph, cell, *asked, evidence=evidence)
     assert (response.error_code == ErrorCode.OK) == (not response.error_msg)
@@ -240,8 +272,22 @@ def test_random_questions(trained, asked, evidence):
 
 
 @FAST
+@given(st.lists(questions, max_size=4))
+def test_random_embeddings(trained, alive, asked):
+    graph, cell = trained
+    request = EmbedObservation.Request(questions=asked)
+    response = graph.call(cell, EmbedObservation, names.EMBED, request)
+    assert (response.error_code == ErrorCode.OK) == (not response.error_msg)
+    assert response.error_code != ErrorCode.INTERNAL, response.error_msg
+    n = len(asked) if response.error_code == ErrorCode.OK else 0
+    assert len(response.failure_logits) == n
+    assert len(response.embeddings) == n * response.dim
+    assert np.isfinite(response.embeddings).all()
+
+
+@FAST
 @given(st.integers(0, 2**32 - 1), st.text(max_size=20), st.integers(-(2**63), 2**63 - 1))
-def test_random_suggestions(trained, count, strategy, seed):
+def test_random_suggestions(trained, alive, count, strategy, seed):
     graph, cell = trained
     request = SuggestNext.Request(count=count % 70, strategy=strategy, seed=seed)
     response = graph.call(cell, SuggestNext, names.SUGGEST_NEXT, request)
@@ -251,7 +297,7 @@ def test_random_suggestions(trained, count, strategy, seed):
 
 @FAST
 @given(st.lists(ids, max_size=5))
-def test_random_perturbations(trained, variation_ids):
+def test_random_perturbations(trained, alive, variation_ids):
     graph, cell = trained
     request = ApplyPerturbation.Request(variation_ids=variation_ids)
     response = graph.call(cell, ApplyPerturbation, names.APPLY_PERTURBATION, request)
@@ -260,7 +306,7 @@ def test_random_perturbations(trained, variation_ids):
 
 @FAST
 @given(st.text(max_size=80), st.integers(0, 255), st.text(max_size=20), st.booleans())
-def test_random_labels(trained, rollout_id, value, labeler, undo):
+def test_random_labels(trained, alive, rollout_id, value, labeler, undo):
     graph, cell = trained
     request = LabelOutcome.Request(rollout_id=rollout_id, undo=undo)
     request.outcome = OutcomeMsg(value=value, labeler=labeler)
@@ -272,7 +318,7 @@ def test_random_labels(trained, rollout_id, value, labeler, undo):
 @given(
     st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.text(max_size=30), st.integers(0, 255)
 )
-def test_random_pages(trained, offset, limit, perturbation_id, outcome):
+def test_random_pages(trained, alive, offset, limit, perturbation_id, outcome):
     graph, cell = trained
     request = ListRollouts.Request(
         offset=offset, limit=limit, perturbation_id=perturbation_id, outcome=outcome
@@ -282,6 +328,38 @@ def test_random_pages(trained, offset, limit, perturbation_id, outcome):
     assert len(response.rollouts) <= 500
 
 
+HUGE = {
+    "reason": (
+        LabelOutcome,
+        names.LABEL_OUTCOME,
+        {"outcome": OutcomeMsg(value=OutcomeMsg.FAILURE, labeler="ann", reason=MEGABYTE)},
+        ErrorCode.TOO_LARGE,
+    ),
+    "strategy": (
+        SuggestNext,
+        names.SUGGEST_NEXT,
+        {"count": 1, "strategy": MEGABYTE},
+        ErrorCode.INVALID_ARGUMENT,
+    ),
+    "perturbation_id": (  # a filter that matches nothing
+        ListRollouts,
+        names.LIST_ROLLOUTS,
+        {"perturbation_id": MEGABYTE, "outcome": 255},
+        ErrorCode.OK,
+    ),
+}
+
+
+@pytest.mark.parametrize("field", HUGE)
+def test_a_megabyte_in_a_string_is_answered(trained, alive, field):
+    graph, cell = trained
+    srv_type, name, fields, code = HUGE[field]
+    response = graph.call(cell, srv_type, name, srv_type.Request(**fields))
+    assert response.error_code == code, response.error_msg
+    assert len(response.error_msg) <= 500
+    assert getattr(response, "total", 0) == 0
+
+
 @pytest.mark.parametrize(
     ("action", "name", "goal"),
     [
@@ -289,10 +367,14 @@ def test_random_pages(trained, offset, limit, perturbation_id, outcome):
         (TrainEmbedding, names.TRAIN_EMBEDDING, TrainEmbedding.Goal(epochs=4_000_000_000)),
         (TrainSearch, names.TRAIN_SEARCH, TrainSearch.Goal(algorithm="sarsa")),
         (TrainSearch, names.TRAIN_SEARCH, TrainSearch.Goal(steps=4_000_000_000)),
+        (Diagnose, names.DIAGNOSE, Diagnose.Goal(rollouts=0)),
+        (Diagnose, names.DIAGNOSE, Diagnose.Goal(rollouts=100_001)),
+        (Diagnose, names.DIAGNOSE, Diagnose.Goal(rollouts=5, session_id="two words")),
+        (Diagnose, names.DIAGNOSE, Diagnose.Goal(rollouts=5, session_id=MEGABYTE)),
     ],
 )
 def test_bad_goals(trained, action, name, goal):
     graph, cell = trained
     result = graph.act(cell, action, name, goal)
     assert result.error_code == ErrorCode.INVALID_ARGUMENT, result.error_msg
-    assert result.error_msg
+    assert 10 < len(result.error_msg) <= 500
