@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from robomd_ros.cli import demo
 from robomd_ros.cli import main as cli
 from robomd_ros.cli.query import parse, questions, read_image
 from robomd_ros.cli.tables import BAR_WIDTH, answer_json, answers_table, interval_bar, what
@@ -24,6 +25,7 @@ from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import Perturbation, load_catalogue
+from robomd_ros.learning.config import PROFILES, EmbeddingConfig
 
 CATALOGUE = load_catalogue("lift")
 
@@ -139,6 +141,46 @@ def test_exit_codes(raised: BaseException, code: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr("robomd_ros.report.build.build_report", fail)
 
     assert cli.run(["report", "somewhere"]) == code
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("command", ["embedding", "all"])
+def test_training_takes_the_profiles_own_settings(
+    command: str, profile: str, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[EmbeddingConfig] = []
+
+    def fit(_: object, config: EmbeddingConfig, **__: object) -> None:
+        taken.append(config)
+        raise StorageError("enough seen")
+
+    monkeypatch.setattr("robomd_ros.search.fit.fit_embedding", fit)
+    call = ["train", command, str(study.folder), "--profile", profile]
+
+    assert cli.run(call) == 1
+    assert cli.run([*call, "--image-weights", "vit.pt", "--text-weights", "clip.pt"]) == 1
+    assert taken == [
+        EmbeddingConfig.of(profile),
+        EmbeddingConfig.of(profile, image_weights="vit.pt", text_weights="clip.pt"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["lift_panda_bc", "lift_ur5e_bc"])
+def test_the_demo_runs_the_policy_that_the_study_is_of(name: str, tmp_path: Path) -> None:
+    policy_id = {n: i for i, n in demo._shipped_policies().items()}[name]
+    made = Study.create(tmp_path / "study", StudyMeta("lift", "Panda", policy_id))
+
+    assert demo._policy_of(str(made.folder)) == name
+    assert demo._policy_of("lift_panda") == "lift_panda_bc"
+
+
+def test_the_demo_of_an_unknown_policy_wants_it_named(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["demo", "--from", str(study.folder)]) == 1
+    said = capsys.readouterr().err
+    assert "'policy-1'" in said
+    assert "--policy" in said
 
 
 def test_debug_shows_where_an_error_came_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import webbrowser
 from datetime import datetime
@@ -42,6 +43,9 @@ def demo(
     source: Annotated[
         str, typer.Option("--from", help="Study to start from: a shipped one, or a folder.")
     ] = "lift_panda",
+    policy: Annotated[
+        str, typer.Option(help="Policy under test; empty = the shipped one that the study is of.")
+    ] = "",
     folder: Annotated[Path, typer.Option("--in", help="The study is made in here.")] = Path(
         "studies"
     ),
@@ -56,6 +60,8 @@ def demo(
     from robomd_ros.cli.wire import Wire
 
     started = time.monotonic()
+    _refuse_unknown(source)
+    policy = policy or _policy_of(source)
     study = _copy(source, folder / datetime.now().strftime("demo-%Y%m%d-%H%M%S"))
     arguments = [
         "--study",
@@ -64,6 +70,8 @@ def demo(
         study.meta.robot,
         "--task",
         study.meta.task,
+        "--policy",
+        policy,
     ]
     with Wire() as wire:
         _refuse_second_graph(wire)
@@ -85,14 +93,41 @@ def say(text: str) -> None:
     console.print(f"[bold cyan]•[/] {text}", highlight=False, soft_wrap=True)
 
 
-def _copy(source: str, target: Path) -> Study:
-    from robomd_ros.core.study import Study, shipped_studies
+def _refuse_unknown(source: str) -> None:
+    from robomd_ros.core.study import shipped_studies
 
     if source not in shipped_studies() and not (Path(source) / "study.json").is_file():
         known = ", ".join(shipped_studies()) or "none"
         raise UnknownIdError(
             f"no study {source!r}: neither a folder with a study.json nor a shipped one ({known})."
         )
+
+
+def _policy_of(source: str) -> str:
+    """Name of the shipped policy whose rollouts the study holds."""
+    from robomd_ros.core.study import Study, shipped_studies
+
+    wanted = Study.open(shipped_studies().get(source, source)).meta.policy_id
+    names = _shipped_policies()
+    if wanted not in names:
+        raise UnknownIdError(
+            f"study {source} is of policy {wanted!r}, which does not ship ({', '.join(names)}): "
+            "name it with --policy, as a folder, torchscript:PATH.pt, python:package.module:factory or tcp://HOST:PORT."
+        )
+    return names[wanted]
+
+
+def _shipped_policies() -> dict[str, str]:
+    """Name of each shipped policy by its id, without loading any."""
+    from robomd_ros.policies.loader import CONFIG_NAME, list_policies, shipped_folder
+
+    files = {name: shipped_folder() / name / CONFIG_NAME for name in list_policies()}
+    return {json.loads(path.read_text("utf-8"))["info"]["id"]: n for n, path in files.items()}
+
+
+def _copy(source: str, target: Path) -> Study:
+    from robomd_ros.core.study import Study
+
     target.parent.mkdir(parents=True, exist_ok=True)
     study = Study.copy_from(source, target)
     with study.store(read_only=True) as store:

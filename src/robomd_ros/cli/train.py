@@ -30,6 +30,12 @@ DownloadOption = Annotated[
     bool,
     typer.Option("--download", help="paper: fetch pretrained weights that are not in the cache."),
 ]
+ImageWeightsOption = Annotated[
+    str, typer.Option(help="paper: file of ViT-B/16 weights; empty = torch's cache.")
+]
+TextWeightsOption = Annotated[
+    str, typer.Option(help="paper: file of CLIP weights; empty = open_clip's cache.")
+]
 RendersOption = Annotated[
     int,
     typer.Option(
@@ -47,6 +53,8 @@ def embedding(
     epochs: EpochsOption = 0,
     device: DeviceOption = "cpu",
     download: DownloadOption = False,
+    image_weights: ImageWeightsOption = "",
+    text_weights: TextWeightsOption = "",
     renders: RendersOption = 0,
     seed: SeedOption = 0,
 ) -> None:
@@ -55,7 +63,7 @@ def embedding(
     from robomd_ros.search.fit import fit_embedding
 
     Study.open(study)  # before the bar: a wrong folder is one sentence
-    config = _embedding_config(profile, epochs, device, download)
+    config = embedding_config(profile, epochs, device, download, image_weights, text_weights)
     pool = _renders(study, renders, seed)
     with phase_bar("embedding") as told:
         fitted = fit_embedding(study, config, seed=seed, progress=told, renders=pool)
@@ -88,20 +96,37 @@ def everything(
     epochs: EpochsOption = 0,
     device: DeviceOption = "cpu",
     download: DownloadOption = False,
+    image_weights: ImageWeightsOption = "",
+    text_weights: TextWeightsOption = "",
     renders: RendersOption = 0,
     algorithm: AlgorithmOption = "ppo",
     steps: StepsOption = 0,
     seed: SeedOption = 0,
 ) -> None:
     """Learn the embedding, then the search policy."""
-    embedding(study, profile, epochs, device, download, renders, seed)
+    embedding(study, profile, epochs, device, download, image_weights, text_weights, renders, seed)
     search(study, algorithm, steps, seed)
 
 
-def _embedding_config(profile: str, epochs: int, device: str, download: bool) -> EmbeddingConfig:
+def embedding_config(
+    profile: str,
+    epochs: int = 0,
+    device: str = "cpu",
+    download: bool = False,
+    image_weights: str = "",
+    text_weights: str = "",
+) -> EmbeddingConfig:
+    """The profile's own settings with what the options change."""
     from robomd_ros.learning.config import EmbeddingConfig
 
-    return EmbeddingConfig(profile=profile, epochs=epochs, device=device, allow_download=download)
+    return EmbeddingConfig.of(
+        profile,
+        epochs=epochs,
+        device=device,
+        allow_download=download,
+        image_weights=image_weights,
+        text_weights=text_weights,
+    )
 
 
 def _search_config(algorithm: str, steps: int) -> SearchConfig:
