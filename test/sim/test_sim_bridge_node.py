@@ -27,6 +27,8 @@ from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.images import image_from_msg
 from robomd_ros.core.errors import ErrorCode
 from robomd_ros.core.outcome import Outcome
+from sim_bridge.collect import run_job
+from sim_bridge.jobs import make_job
 from sim_bridge.sim_bridge_node import SimBridgeNode
 
 _spec = importlib.util.spec_from_file_location(
@@ -132,6 +134,27 @@ def test_a_rollout_is_published_whole(bridge):
     first = image_from_msg(frames_of(bridge, begin, end)[0])
     reference = bridge.node._simulator.call(bridge.node._cell.nominal_render, 0, timeout=10.0)
     assert np.array_equal(first, reference)  # before the policy moves
+
+
+def test_the_live_path_and_the_bulk_path_give_the_same_rollout(bridge, cell, catalogue):
+    variation, seed = "light_intensity=0.8", 11
+    record, trace = run_job(cell, make_job(catalogue.perturbation(variation), seed, "manual"))
+    assert apply(bridge, variation).error_code == 0
+    try:
+        result = act(bridge, rollout_id="same", perturbation_id=variation, seed=seed)
+    finally:
+        assert apply(bridge).error_code == 0
+    assert result.error_code == 0, result.error_msg
+    begin, end = statuses(bridge, "same")
+    ros.until(lambda: len(frames_of(bridge, begin, end)) == end.frames)
+    frames = [image_from_msg(m) for m in frames_of(bridge, begin, end)]
+    assert np.array_equal(frames[0], record.first_frame)
+    assert np.array_equal(frames, trace.frames)
+    assert (end.steps, end.frames) == (record.steps, record.frames)
+    assert end.duration == pytest.approx(record.duration)
+    assert Outcome(end.outcome.value) is record.outcome
+    assert end.perturbation.id == record.perturbation.id
+    assert (end.seed, end.policy_id, end.robot) == (record.seed, record.policy_id, record.robot)
 
 
 def test_the_clock_never_goes_back(bridge):
