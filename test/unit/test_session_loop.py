@@ -10,11 +10,13 @@ from robomd_ros.core.errors import (
     DeadlineError,
     NotReadyError,
     PolicyError,
+    StorageError,
     UnavailableError,
+    UnknownIdError,
 )
 from robomd_ros.core.outcome import Control, Outcome
-from robomd_ros.core.variations import load_catalogue
-from robomd_ros.search.session import SessionConfig, SessionPlanner
+from robomd_ros.core.variations import Perturbation, load_catalogue
+from robomd_ros.search.session import Plan, SessionConfig, SessionPlanner
 from robomd_ros.search.session_loop import Past, SessionLoop, State
 
 LIFT = load_catalogue("lift")
@@ -56,7 +58,7 @@ class World:
         for past in self.stored:
             if past.rollout_id == rollout_id:
                 return past.outcome
-        raise DeadlineError("no label")
+        raise UnknownIdError("no label")
 
     def train(self, seed, progress):
         self._may_break("train")
@@ -192,3 +194,76 @@ def test_cancel_is_heard_while_waiting():
     with pytest.raises(CancelledByUserError):
         loop.run()
     assert said[-1].state is State.PAUSED
+
+
+def test_a_full_disk_pauses_the_session_beyond_its_patience():
+    world = World()
+    started = []
+    roll_out = world.roll_out
+    world.roll_out = lambda rollout_id, plan: (
+        started.append(rollout_id),
+        roll_out(rollout_id, plan),
+    )
+    world.broken["outcome"] = [StorageError("disk full while writing s")] * 30
+    loop, said = session(world, patience=0.05)
+    assert loop.run().state is State.DONE
+    assert len(started) == 12
+    waiting = [s for s in said if s.state is State.WAITING]
+    assert len(waiting) == 30
+    assert all("disk full" in s.message for s in waiting)
+
+
+def test_a_rollout_that_the_labeler_lost_is_rolled_out_again():
+    world = World()
+    world.broken["outcome"] = [UnavailableError("killed"), UnknownIdError("not stored")]
+    loop, _ = session(world)
+    assert loop.run().done == 12
+    assert [p.rollout_id for p in world.stored[:2]] == ["s1-0000-1", "s1-0000-2"]
+
+
+def test_a_full_disk_is_waited_for_until_cancelled():
+    world = World()
+    stop = threading.Event()
+    world.broken["outcome"] = [StorageError("disk full")] * 10_000
+    loop, said = session(world, cancelled=stop.is_set, patience=0.01)
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(CancelledByUserError):
+        loop.run()
+    assert (said[-1].state, len(world.stored)) == (State.PAUSED, 1)
+
+
+def test_a_session_does_not_swallow_one_whose_id_begins_alike():
+    world = World()
+    session(world, session_id="run-2")[0].run()
+    world.stored.append(Past("run-x-y", Plan(Perturbation(), "manual", 0), Outcome.SUCCESS))
+    assert session(world, session_id="run")[0].run().done == 12
+    assert len(world.stored) == 25
+
+
+def test_numbers_are_resumed_in_order():
+    world = World()
+    failing, fine = LIFT.perturbation("cube_red"), LIFT.perturbation("cube_blue")
+    for number in (10_000, 9_999):
+        plan = Plan(fine if number == 9_999 else failing, "search", 0)
+        world.stored.append(Past(f"s1-{number}-1", plan, Outcome.SUCCESS))
+    loop, _ = session(world, rollouts=3)
+    recorded = []
+    record = loop.planner.record
+    loop.planner.record = lambda plan, outcome: (recorded.append(plan), record(plan, outcome))
+    loop.run()
+    assert [p.perturbation for p in recorded[:2]] == [fine, failing]
+    assert world.stored[-1].rollout_id == "s1-10001-2"
+
+
+def test_a_rollout_that_was_broken_off_spends_nothing_when_resumed():
+    world = World()
+    session(world)[0].run()
+    for index in (3, 11):
+        past = world.stored[index]
+        world.stored[index] = Past(past.rollout_id, past.plan, Outcome.INVALID)
+    status = session(world)[0].run()
+    assert (status.done, len(world.stored)) == (12, 14)
+    ids = [p.rollout_id for p in world.stored]
+    assert ids[-2:] == ["s1-0011-13", "s1-0012-14"]
+    assert session(world)[0].run().done == 12
+    assert len(world.stored) == 14

@@ -13,14 +13,19 @@ from rclpy.action import ActionClient
 from rclpy.client import Client
 
 from robomd_msgs.action import RunRollout, TrainEmbedding, TrainSearch
-from robomd_msgs.msg import LabeledRollout
+from robomd_msgs.msg import LabeledRollout, RolloutSummary
 from robomd_msgs.srv import ApplyPerturbation, ListRollouts, SuggestNext
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.calls import call_action, call_service
 from robomd_ros.adapters.conversions import perturbation_from_msg
 from robomd_ros.adapters.store_view import ALL_OUTCOMES
-from robomd_ros.core.errors import CancelledByUserError, DeadlineError
+from robomd_ros.core.errors import (
+    CancelledByUserError,
+    DeadlineError,
+    StorageError,
+    UnknownIdError,
+)
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.search.session import Plan
@@ -69,8 +74,11 @@ class RosPorts:
         self.cancelled: Callable[[], bool] = lambda: False
         self._labels: dict[str, Outcome] = {}
         self._labelled = threading.Condition()
+        self._trouble = ""
+        self._labelers = lambda: node.count_publishers(names.ROLLOUTS)
         group = node.reentrant
         node.listen(LabeledRollout, names.LABELED_ROLLOUT, self._on_labeled, qos.EVENTS, group)
+        node.listen(RolloutSummary, names.ROLLOUTS, self._on_summary, qos.LATCHED, group)
 
         def service(srv_type: type, name: str) -> Client:
             return node.create_client(srv_type, name, callback_group=group)
@@ -86,7 +94,8 @@ class RosPorts:
         self._search = action(TrainSearch, names.TRAIN_SEARCH)
 
     def history(self) -> list[Past]:
-        """Pages through robomd/list_rollouts."""
+        """Pages through robomd/list_rollouts; StorageError while rollouts wait for the disk, which no page shows."""
+        self._check_store()
         past: list[Past] = []
         while True:
             request = ListRollouts.Request(offset=len(past), limit=_PAGE, outcome=ALL_OUTCOMES)
@@ -130,11 +139,14 @@ class RosPorts:
         """Waits for robomd/labeled_rollout; asks the store where the event itself got lost."""
         try:
             return self._wait_label(rollout_id)
-        except DeadlineError:
+        except DeadlineError as late:
             request = ListRollouts.Request(limit=10, outcome=ALL_OUTCOMES)
             page = call_service(self._list, request, _CALL, self.cancelled)
             stored = {r.rollout_id: Outcome(r.outcome.value) for r in page.rollouts}
-            if stored.get(rollout_id, Outcome.UNKNOWN) is Outcome.UNKNOWN:
+            if rollout_id not in stored:
+                self._check_store()
+                raise UnknownIdError(str(late)) from None
+            if stored[rollout_id] is Outcome.UNKNOWN:
                 raise
             return stored[rollout_id]
 
@@ -173,6 +185,15 @@ class RosPorts:
                 del self._labels[next(iter(self._labels))]
             self._labelled.notify_all()
 
+    def _on_summary(self, msg: RolloutSummary) -> None:
+        self._trouble = msg.trouble
+
+    def _check_store(self) -> None:
+        """Raise StorageError while outcome_labeler says that it can store nothing."""
+        # What a labeler that is gone said last is worth nothing: the calls will say that it is gone.
+        if self._trouble and self._labelers():
+            raise StorageError(self._trouble)
+
     def _wait_label(self, rollout_id: str) -> Outcome:
         limit = self._deadlines.label or math.inf
         deadline = time.monotonic() + limit
@@ -180,6 +201,7 @@ class RosPorts:
             while (outcome := self._labels.get(rollout_id, Outcome.UNKNOWN)) is Outcome.UNKNOWN:
                 if self.cancelled():
                     raise CancelledByUserError(f"the wait for {rollout_id}'s label was cancelled.")
+                self._check_store()
                 if time.monotonic() >= deadline:
                     raise DeadlineError(
                         f"rollout {rollout_id} was not stored and labelled within {limit:g} s: is outcome_labeler running?"

@@ -12,6 +12,7 @@ from robomd_ros.adapters.images import image_to_png
 from robomd_ros.core.errors import (
     InvalidArgumentError,
     NotReadyError,
+    StorageError,
     TooLargeError,
     UnknownIdError,
 )
@@ -74,18 +75,25 @@ def fill_page(
 
 
 def summary(keeper: StudyKeeper) -> RolloutSummary:
-    """The whole store in a few numbers, and its newest rollouts."""
+    """The whole store in a few numbers, its newest rollouts, and why it takes no more."""
     msg = RolloutSummary(study=str(keeper.folder))
     msg.header.stamp = stamps.wall()
-    if not keeper.open():
-        return msg
+    try:
+        if keeper.open():
+            _fill_summary(keeper, msg)
+        msg.trouble = keeper.trouble
+    except StorageError as error:  # it cannot even be read
+        msg.trouble = str(error)
+    return msg
+
+
+def _fill_summary(keeper: StudyKeeper, msg: RolloutSummary) -> None:
     counts = keeper.store().summary()
     msg.total, msg.unlabeled = counts.total, counts.unlabeled
     msg.successes, msg.failures = counts.successes, counts.failures
     msg.not_evidence = counts.not_evidence + counts.controls
     msg.latest = [record_to_msg(row) for row in keeper.store().page(limit=LATEST)[1]]
     msg.quarantined = _quarantined(keeper)
-    return msg
 
 
 def _quarantined(keeper: StudyKeeper) -> int:

@@ -22,6 +22,7 @@ from robomd_ros.core.errors import (
     SafetyError,
     StorageError,
     UnavailableError,
+    UnknownIdError,
 )
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.variations import Catalogue, Perturbation
@@ -93,7 +94,12 @@ class Ports(Protocol):
         """Run the policy once under what is applied; returns when the rollout is over."""
 
     def outcome(self, rollout_id: str) -> Outcome:
-        """The label of a rollout that is over; waits for it."""
+        """The label of a rollout that is over; waits for it.
+
+        Raises:
+            UnknownIdError: the store answers, takes rollouts, and does not have this one: it is lost.
+            StorageError: the store takes nothing now; the rollout may wait in memory for it.
+        """
 
     def train(self, seed: int, progress: Callable[[str], None]) -> str:
         """Train the embedding and then the search; returns one sentence about the result."""
@@ -111,7 +117,7 @@ class SessionLoop:
         on_status: called at every change.
         cancelled: polled.
         train_every: rollouts between trainings.
-        patience: how long a passing error is waited for [s].
+        patience: how long a passing error is waited for [s]; a full disk is waited for until somebody cancels.
         retry_period: pause between tries [s].
     """
 
@@ -126,7 +132,9 @@ class SessionLoop:
     retry_period: float = 1.0
     status: Status = field(default_factory=Status)
     _tried: dict[str, Perturbation] = field(default_factory=dict)
+    _number: int = 0
     _tries: int = 0
+    _unlabelled: str = ""
     _untrained: int = 0
     _policy_errors: int = 0
     _start: float = 0.0
@@ -178,6 +186,7 @@ class SessionLoop:
         )
         outcome = self._patiently("a rollout", lambda: self._attempt(plan))
         self._take(plan, outcome)
+        self._number += 1
         self._untrained += 1
         self._policy_errors = self._policy_errors + 1 if outcome is Outcome.POLICY_ERROR else 0
         if self._policy_errors >= MAX_POLICY_ERRORS:
@@ -186,18 +195,30 @@ class SessionLoop:
             )
 
     def _attempt(self, plan: Plan) -> Outcome:
+        """Roll out and get the label. What was rolled out already is asked for, not rolled out again."""
+        ended: RobomdError | None = None
+        if not self._unlabelled:
+            ended = self._roll_out(plan)
+        try:
+            outcome = self.ports.outcome(self._unlabelled)
+        except UnknownIdError as error:
+            lost, self._unlabelled = self._unlabelled, ""
+            raise ended or DeadlineError(f"rollout {lost} is lost ({error})") from None
+        self._unlabelled = ""
+        return outcome
+
+    def _roll_out(self, plan: Plan) -> RobomdError | None:
+        """Run the policy once; returns the error of a rollout that the cell may have ended properly all the same."""
         self._tries += 1
-        rollout_id = f"{self.session_id}-{self.planner.done:04d}-{self._tries}"
+        rollout_id = f"{self.session_id}-{self._number:04d}-{self._tries}"
         self.ports.apply(plan.perturbation)
         try:
             self.ports.roll_out(rollout_id, plan)
         except (PolicyError, DeadlineError, SafetyError) as error:
-            # The cell may have ended the rollout properly and published what it came to.
-            try:
-                return self.ports.outcome(rollout_id)
-            except RobomdError:
-                raise error from None
-        return self.ports.outcome(rollout_id)
+            self._unlabelled = rollout_id
+            return error
+        self._unlabelled = rollout_id
+        return None
 
     def _take(self, plan: Plan, outcome: Outcome) -> None:
         self.planner.record(plan, outcome)
@@ -220,17 +241,33 @@ class SessionLoop:
     # -- what surrounds it ----------------------------------------------------------------------------------------
 
     def _resume(self, past: list[Past]) -> None:
-        mine = [p for p in past if p.rollout_id.startswith(f"{self.session_id}-")]
+        by_number: dict[int, Past] = {}
         for rollout in past:
             self._tried[rollout.plan.perturbation.id] = rollout.plan.perturbation
-            if rollout not in mine and rollout.plan.control is Control.NONE:
-                self.planner.add_history(rollout.plan.perturbation, rollout.outcome)
-        # A number that was tried twice counts once: the try whose label came last is the one the planner saw.
-        by_number = {p.rollout_id.rsplit("-", 2)[1]: p for p in mine}
+            place = self._place(rollout.rollout_id)
+            if place is None:
+                if rollout.plan.control is Control.NONE:
+                    self.planner.add_history(rollout.plan.perturbation, rollout.outcome)
+                continue
+            number, tries = place
+            self._tries = max(self._tries, tries)
+            # A rollout that was broken off (a cancel, mostly) is stored, and spends nothing of the budget.
+            if rollout.outcome is not Outcome.INVALID:
+                # Tried twice, counted once: the try whose label came last is the one the planner saw.
+                by_number[number] = rollout
         for _, rollout in sorted(by_number.items()):
             self._take(rollout.plan, rollout.outcome)
-        self._tries = len(mine)
+        self._number = max(by_number, default=-1) + 1
         self._done_before = self.planner.done
+
+    def _place(self, rollout_id: str) -> tuple[int, int] | None:
+        """Number and try of a rollout of this session; None = it is not of this session."""
+        session_id, *rest = rollout_id.rsplit("-", 2)
+        if session_id != self.session_id or len(rest) != 2:
+            return None
+        if not all(part.isascii() and part.isdecimal() for part in rest):
+            return None
+        return int(rest[0]), int(rest[1])
 
     def _suggest(self, strategy: str, count: int) -> Sequence[Perturbation]:
         seed = self.planner.seed * 1_000_003 + self.planner.done
@@ -268,7 +305,10 @@ class SessionLoop:
             try:
                 return attempt()
             except PASSING as error:
-                if time.monotonic() >= deadline:
+                if isinstance(error, StorageError):
+                    # Nothing is lost while the labeler holds it, and ending would not free the disk.
+                    deadline = time.monotonic() + self.patience
+                elif time.monotonic() >= deadline:
                     raise
                 self._tell(state=State.WAITING, message=f"waiting for {what}: {error}")
                 pause.wait(max(0.0, self.retry_period - (time.monotonic() - before)))
