@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from robomd_msgs.msg import Outcome as OutcomeMsg
 from robomd_msgs.msg import Perturbation
 from robomd_msgs.srv import LabelOutcome, ListRollouts
 from robomd_ros.adapters import names, qos
+from robomd_ros.adapters.base import WARN
 from robomd_ros.adapters.conversions import perturbation_to_msg
-from robomd_ros.core.errors import ErrorCode, StorageError
+from robomd_ros.adapters.session_ports import Deadlines, RosPorts
+from robomd_ros.core.errors import ErrorCode, StorageError, UnknownIdError
 from robomd_ros.core.outcome import Control, Outcome
-from robomd_ros.core.study import Study
+from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.nodes.camera_capture import CameraCaptureNode
+from robomd_ros.nodes.diagnosis import DiagnosisNode
 from robomd_ros.nodes.outcome_labeler import OutcomeLabelerNode
 from robomd_ros.recording import keeper as keeper_module
 from robomd_ros.recording import read_recording
@@ -194,6 +198,7 @@ def test_full_disk_keeps_the_rollout_in_memory(
     monkeypatch.setattr(keeper_module, "commit_rollout", full)
     cell.rollout("r1", 3, OutcomeMsg.SUCCESS)
     until(lambda: "disk full" in node.health().message)
+    until(lambda: cell.summaries and "disk full" in cell.summaries[-1].trouble)
     cell.rollout("r2", 3, OutcomeMsg.SUCCESS)
     until(lambda: node.health().values["waiting_for_disk"] == 2)
     assert not cell.labeled
@@ -201,3 +206,62 @@ def test_full_disk_keeps_the_rollout_in_memory(
     until(lambda: len(cell.labeled) == 2)
     assert [r.rollout_id for r in cell.labeled] == ["r1", "r2"]
     assert node.health().level == 0
+    summary = until(lambda: [s for s in cell.summaries if s.total == 2])[-1]
+    assert summary.trouble == ""
+
+
+def test_a_session_waits_for_the_disk_not_for_another_rollout(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_labeler(graph, cell, tmp_path / "s", retry=0.1)
+    session = graph.add(DiagnosisNode)
+    ports = RosPorts(session, CATALOGUE, Deadlines(5.0, 5.0, 5.0, label=3.0), "")
+    until(lambda: cell.statuses.get_subscription_count() >= 2)
+    until(lambda: cell.count_subscribers(names.LABELED_ROLLOUT) >= 3)
+    commit = keeper_module.commit_rollout
+
+    def full(*_: object) -> None:
+        raise StorageError("disk full while writing s")
+
+    monkeypatch.setattr(keeper_module, "commit_rollout", full)
+    cell.rollout("s1-0000-1", 3, OutcomeMsg.SUCCESS)
+    with pytest.raises(StorageError, match="disk full"):
+        ports.outcome("s1-0000-1")
+    with pytest.raises(StorageError, match="disk full"):
+        ports.history()
+    monkeypatch.setattr(keeper_module, "commit_rollout", commit)
+
+    def outcome(rollout_id: str) -> Outcome | None:
+        with contextlib.suppress(StorageError):
+            return ports.outcome(rollout_id)
+        return None
+
+    assert until(lambda: outcome("s1-0000-1")) is Outcome.SUCCESS
+    with pytest.raises(UnknownIdError, match="not stored"):
+        until(lambda: outcome("s1-0001-2"))
+
+
+def test_what_has_finished_is_stored_at_the_end(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path
+) -> None:
+    node = add_labeler(graph, cell, tmp_path / "s", frame_wait=60.0)
+    cell.rollout("r1", 4, OutcomeMsg.FAILURE, skip=2)
+    until(lambda: sum(f.rollout_id == "r1" for f in cell.frames) == 3)
+    until(lambda: any(r.finished is not None for r in node._rollouts.values()))
+    graph.remove(node)
+    with Study.open(tmp_path / "s").store(read_only=True) as store:
+        row = store.get("r1")
+    assert (row.outcome, row.frames_expected) == (Outcome.FAILURE, 4)
+
+
+def test_a_rollout_of_another_policy_is_stored_and_said(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path
+) -> None:
+    Study.create(tmp_path / "s", StudyMeta("lift", "Panda", "bc-2"))
+    node = add_labeler(graph, cell, tmp_path / "s")
+    cell.rollout("r1", 2, OutcomeMsg.SUCCESS)
+    until(lambda: cell.labeled)
+    health = node.health()
+    assert health.level == WARN
+    assert "'bc-2'" in health.message
+    assert "'bc-1'" in health.message

@@ -101,6 +101,7 @@ class OutcomeLabelerNode(RobomdNode):
         self._joints = JointBuffer(100_000)
         self._seen: Perturbation | None = None
         self._frames_lost = 0
+        self._policies_said = 0
         self._stored = 0
         self._flushed_at = 0.0
         self._disk = self.worker("store")
@@ -221,9 +222,12 @@ class OutcomeLabelerNode(RobomdNode):
             self._labeled.publish(record_to_msg(record))
             name = record.outcome.name
             self.get_logger().info(f"stored {record.id}: {record.perturbation.id} {name}")
+        if len(self._keeper.other_policies) > self._policies_said:
+            self._policies_said = len(self._keeper.other_policies)
+            self.get_logger().warning(self._mixed())
         if self._keeper.trouble:
             self.get_logger().error(self._keeper.trouble, throttle_duration_sec=10.0)
-        if stored:
+        if stored or self._keeper.trouble:
             self._publish_summary()
 
     # -- services -------------------------------------------------------------------------------------------------
@@ -270,8 +274,18 @@ class OutcomeLabelerNode(RobomdNode):
     def _publish_summary(self) -> None:
         self._summary.publish(summary(self._keeper))
 
+    def _mixed(self) -> str:
+        """Policies that the study is not about, in a sentence; "" = none."""
+        study, others = self._keeper.study, self._keeper.other_policies
+        if study is None or not others:
+            return ""
+        return (
+            f"the study {self._config.study} is about policy {study.meta.policy_id!r}, but rollouts of "
+            f"{', '.join(map(repr, others))} were stored in it: give each policy a study of its own."
+        )
+
     def health(self) -> Health:
-        """ERROR while the disk takes nothing, WARN when frames were lost."""
+        """ERROR while the disk takes nothing, WARN when policies are mixed or frames were lost."""
         out = Health(
             values={
                 "study": self._config.study,
@@ -283,6 +297,8 @@ class OutcomeLabelerNode(RobomdNode):
         )
         if self._keeper.trouble:
             out.level, out.message = ERROR, self._keeper.trouble
+        elif mixed := self._mixed():
+            out.level, out.message = WARN, mixed
         elif self._frames_lost:
             out.level = WARN
             out.message = f"{self._frames_lost} camera frames did not arrive"
@@ -291,6 +307,11 @@ class OutcomeLabelerNode(RobomdNode):
     def destroy_node(self) -> None:
         """Bring what waits to the disk if it will go, and close the store."""
         super().destroy_node()
+        with self._lock:
+            # Their frames or joint states will not come any more: what came is stored.
+            for rollout in self._rollouts.values():
+                self.guard(self._finish, rollout)
+            self._rollouts.clear()
         self._keeper.flush()
         self._keeper.close()
 

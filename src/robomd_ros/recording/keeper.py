@@ -21,6 +21,11 @@ class StudyKeeper:
     Args:
         folder: of the study.
         keep_recordings: False = rows and first frames only.
+
+    Attributes:
+        trouble: why nothing can be stored now; "" = it can.
+        findings: what an earlier crash had left, repaired when the study was opened.
+        other_policies: ids of policies that rollouts were stored of, though the study is about another one.
     """
 
     def __init__(self, folder: Path, keep_recordings: bool = True) -> None:
@@ -28,6 +33,7 @@ class StudyKeeper:
         self.keep_recordings = keep_recordings
         self.trouble = ""
         self.findings: list[Finding] = []
+        self.other_policies: list[str] = []
         self._changed = threading.Condition()  # guards the list of those that wait
         self._disk = threading.RLock()  # held while something is written
         self._waiting: list[tuple[RolloutRecord, Trace | None]] = []
@@ -110,6 +116,7 @@ class StudyKeeper:
                     break
                 except RobomdError as error:
                     refused.append(error)
+                    self.trouble = ""  # the disk answered
                 with self._changed:
                     self._waiting.pop(0)
                     self._changed.notify_all()
@@ -140,7 +147,12 @@ class StudyKeeper:
             Study.create(self.folder, StudyMeta(record.task, record.robot, record.policy_id))
             self.open()
         study, store = self._open  # type: ignore[misc]
+        self._note_policy(study.meta.policy_id, record.policy_id)
         if record.first_frame is None:
             # The frame before motion was lost; the trace begins later, and a later frame shows the outcome.
             trace = None
         return commit_rollout(study, store, record, trace, self.keep_recordings)
+
+    def _note_policy(self, expected: str, policy_id: str) -> None:
+        if expected and policy_id not in ("", expected, *self.other_policies):
+            self.other_policies.append(policy_id)
