@@ -59,6 +59,37 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument("seed", default_value=str(DEFAULTS.seed), description="Of the diagnosis"),
     DeclareLaunchArgument(
+        "session",
+        default_value=DEFAULTS.session,
+        description="Id of a session to resume, with rollouts; empty = a new one",
+    ),
+    DeclareLaunchArgument(
+        "patience",
+        default_value=str(DEFAULTS.patience),
+        description="End a diagnosis after so many rollouts without a new failing condition; 0 = never",
+    ),
+    DeclareLaunchArgument(
+        "device",
+        default_value=DEFAULTS.device,
+        description="Torch device of the embedding: cpu, cuda, ...",
+    ),
+    DeclareLaunchArgument(
+        "image_weights",
+        default_value=DEFAULTS.image_weights,
+        description="paper: file of ViT-B/16 weights; empty = torch's cache",
+    ),
+    DeclareLaunchArgument(
+        "text_weights",
+        default_value=DEFAULTS.text_weights,
+        description="paper: file of CLIP weights; empty = open_clip's cache",
+    ),
+    DeclareLaunchArgument(
+        "allow_download",
+        default_value="false",
+        choices=SWITCH,
+        description="paper: fetch weights that are not there",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value=DEFAULTS.namespace, description="Separates cells on one network"
     ),
     DeclareLaunchArgument(
@@ -85,11 +116,8 @@ def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     respawn = given.pop("respawn") == "true"
     options = GraphOptions(
         **given
-        | {
-            "rollouts": int(given["rollouts"]),
-            "seed": int(given["seed"]),
-            "rviz": given["rviz"] == "true",
-        }
+        | {name: int(given[name]) for name in ("rollouts", "seed", "patience")}
+        | {name: given[name] == "true" for name in ("rviz", "allow_download")}
     )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
     if options.mode == "ur5e":

@@ -30,6 +30,11 @@ class GraphOptions:
         task: catalogue of variations: a shipped task.
         rollouts: of a diagnosis that is started with the graph; 0 = none.
         seed: of that diagnosis.
+        session: id of a session to resume; "" = a new one. Wants rollouts.
+        patience: stop rule of a diagnosis: rollouts without a new failing condition; 0 = never.
+        device: torch device of the embedding.
+        image_weights, text_weights: files of the paper profile; "" = the libraries' caches.
+        allow_download: paper profile: fetch weights that are not there.
         namespace: separates cells on one network; "" = none.
         rviz: also start RViz (ros2 launch only).
         robot_ip: of the arm, mode ur5e.
@@ -43,6 +48,12 @@ class GraphOptions:
     task: str = "lift"
     rollouts: int = 0
     seed: int = 0
+    session: str = ""
+    patience: int = 0
+    device: str = "cpu"
+    image_weights: str = ""
+    text_weights: str = ""
+    allow_download: bool = False
     namespace: str = ""
     rviz: bool = False
     robot_ip: str = ""
@@ -59,6 +70,12 @@ class GraphOptions:
             )
         if not 0 <= self.rollouts <= 100_000:
             raise InvalidArgumentError(f"rollouts {self.rollouts}: want 0 to 100000.")
+        if not 0 <= self.patience <= 100_000:
+            raise InvalidArgumentError(f"patience {self.patience}: want 0 to 100000.")
+        if self.session and not self.rollouts:
+            raise InvalidArgumentError(
+                f"session {self.session[:60]!r} is resumed by a diagnosis: also say of how many rollouts."
+            )
         if not self.study:
             raise InvalidArgumentError("study is empty: name a folder.")
         if self.mode == "ur5e" and not self.robot_ip:
@@ -110,19 +127,41 @@ def node_table(options: GraphOptions) -> list[NodeSpec]:
         _node("camera_capture"),
         _node("perturbation_tagger", catalogue=options.task, **slow_hands),
         _node("outcome_labeler", study=study),
-        _node("embedding_service", study=study, profile=options.profile),
+        _node("embedding_service", study=study, **_embedding(options)),
         _node("search_service", study=study),
         _node("risk_overlay"),
-        _node("diagnosis", study=study, catalogue=options.task, profile=options.profile),
+        _node(
+            "diagnosis",
+            study=study,
+            catalogue=options.task,
+            profile=options.profile,
+            patience=options.patience,
+        ),
     ]
     if options.rollouts:
-        goal = {"rollouts": options.rollouts, "seed": options.seed}
+        goal: dict[str, Parameter] = {"rollouts": options.rollouts, "seed": options.seed}
+        goal |= {"session_id": options.session} if options.session else {}
         table.append(_node("start_diagnosis", respawn=False, **goal))
     return table
 
 
 def _node(name: str, respawn: bool = True, **parameters: Parameter) -> NodeSpec:
     return NodeSpec("robomd_ros", name, f"robomd_ros.nodes.{name}", name, parameters, respawn)
+
+
+def _embedding(options: GraphOptions) -> dict[str, Parameter]:
+    """Parameters of the same name; a weights file is found from whatever folder the node runs in."""
+    files = {
+        name: str(Path(given).expanduser().resolve())
+        for name in ("image_weights", "text_weights")
+        if (given := getattr(options, name))
+    }
+    return {
+        "profile": options.profile,
+        "device": options.device,
+        "allow_download": options.allow_download,
+        **files,
+    }
 
 
 def _cell(options: GraphOptions) -> NodeSpec:

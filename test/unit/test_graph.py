@@ -12,6 +12,17 @@ from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
 from robomd_ros.graph import GraphOptions, NodeSpec, node_table
 
 TABLE = node_table(GraphOptions(study="s", rollouts=5, seed=3))
+ALL_CHOSEN = GraphOptions(
+    study="s",
+    profile="paper",
+    rollouts=5,
+    session="s1",
+    patience=40,
+    device="cuda",
+    image_weights="vit.pt",
+    text_weights="clip.pt",
+    allow_download=True,
+)
 
 
 def source(root: Path, spec: NodeSpec) -> Path:
@@ -26,7 +37,7 @@ def parameters(path: Path) -> set[str]:
     return {n.target.id for n in config.body if isinstance(n, ast.AnnAssign)}
 
 
-@pytest.mark.parametrize("spec", TABLE, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", node_table(ALL_CHOSEN), ids=lambda s: s.name)
 def test_rows_are_real(root: Path, spec: NodeSpec) -> None:
     path = source(root, spec)
     assert set(spec.parameters) <= parameters(path)
@@ -44,6 +55,20 @@ def test_diagnosis_is_started_when_asked_for() -> None:
     assert "start_diagnosis" not in [s.name for s in node_table(GraphOptions())]
 
 
+def test_what_is_chosen_reaches_its_node() -> None:
+    nodes = {s.name: s.parameters for s in node_table(ALL_CHOSEN)}
+    assert nodes["diagnosis"]["patience"] == 40
+    assert nodes["start_diagnosis"]["session_id"] == "s1"
+    assert dict(nodes["embedding_service"]) == {
+        "study": str(Path("s").resolve()),
+        "profile": "paper",
+        "device": "cuda",
+        "image_weights": str(Path("vit.pt").resolve()),
+        "text_weights": str(Path("clip.pt").resolve()),
+        "allow_download": True,
+    }
+
+
 def test_study_is_absolute_and_shared() -> None:
     studies = {s.parameters["study"] for s in TABLE if "study" in s.parameters}
     assert studies == {str(Path("s").resolve())}
@@ -57,6 +82,8 @@ def test_study_is_absolute_and_shared() -> None:
         {"robot": "R2D2"},
         {"rollouts": -1},
         {"study": ""},
+        {"patience": -1, "rollouts": 5},
+        {"session": "s1"},
         {"mode": "ur5e"},
     ],
 )
@@ -83,6 +110,17 @@ def test_launch_arguments_cover_the_options(root: Path) -> None:
     assert declared == {f.name for f in fields(GraphOptions)} | {"respawn"}
     assert "eval" not in text
     assert "subprocess" not in text
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(GraphOptions)])
+def test_up_sets_every_option(root: Path, name: str) -> None:
+    tree = ast.parse((root / "src/robomd_ros/cli/up.py").read_text())
+    call = next(
+        c
+        for c in ast.walk(tree)
+        if isinstance(c, ast.Call) and ast.unparse(c.func) == "GraphOptions"
+    )
+    assert name == "rviz" or name in {k.arg for k in call.keywords}  # RViz needs an installed ROS
 
 
 def test_rviz_shows_what_is_published(root: Path) -> None:

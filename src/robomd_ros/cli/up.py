@@ -37,6 +37,25 @@ def up(
         int, typer.Option(min=0, help="Also start a diagnosis of so many rollouts; 0 = none.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the diagnosis.")] = 0,
+    session: Annotated[str, typer.Option(help="Id of a session to resume, with --diagnose.")] = "",
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="End a diagnosis after so many rollouts without a new failing one; 0 = never.",
+        ),
+    ] = 0,
+    device: Annotated[str, typer.Option(help='Of the embedding: "cpu", "cuda", ...')] = "cpu",
+    image_weights: Annotated[
+        str, typer.Option(help="paper: file of ViT-B/16 weights; empty = torch's cache.")
+    ] = "",
+    text_weights: Annotated[
+        str, typer.Option(help="paper: file of CLIP weights; empty = open_clip's cache.")
+    ] = "",
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="paper: fetch weights that are not in the cache."),
+    ] = False,
     stop_when_done: Annotated[
         bool,
         typer.Option(
@@ -59,6 +78,12 @@ def up(
         task=task,
         rollouts=diagnose,
         seed=seed,
+        session=session,
+        patience=patience,
+        device=device,
+        image_weights=image_weights,
+        text_weights=text_weights,
+        allow_download=download,
         namespace=namespace,
         robot_ip=robot_ip,
     )
