@@ -101,6 +101,7 @@ class Quality:
     auc_untrained: float = float("nan")
     auc_success_table: float = float("nan")
     auc_nearest: float = float("nan")
+    auc_classifier: float = float("nan")
     brier: float = float("nan")
     calibration_error: float = float("nan")
     calibration_error_floor: float = float("nan")

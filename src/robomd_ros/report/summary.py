@@ -191,6 +191,11 @@ def scorers(quality: Quality) -> tuple[Scorer, ...]:
         Scorer(
             "nearest neighbours", quality.auc_nearest, note="outcomes of the nearest embeddings"
         ),
+        Scorer(
+            "plain classifier",
+            quality.auc_classifier,
+            note="logistic regression on the factor values",
+        ),
     ]
     return tuple(sorted(rows, key=lambda s: -s.auc if math.isfinite(s.auc) else 1.0))
 

@@ -90,7 +90,10 @@ def fit_modes(
         by_mode[mode] = fit_calibration(starts[mode], nears[mode], out.failed, groups)
     rows = np.flatnonzero(held), np.flatnonzero(~held)
     of_held, of_trained = ([perturbations[i] for i in part] for part in rows)
-    quality, heldout = measure(starts[FULL], nears[FULL], out, of_held, of_trained, search)
+    features = np.hstack([inputs.factors, inputs.factor_mask.astype(np.float32)])
+    quality, heldout = measure(
+        starts[FULL], nears[FULL], out, of_held, of_trained, search, features[held], features[~held]
+    )
     return Calibrations(by_mode, quality, heldout)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from robomd_ros.core import metrics
 from robomd_ros.core.answers import Quality
@@ -65,6 +66,8 @@ def measure(
     held_perturbations: Sequence[Perturbation],
     trained_perturbations: Sequence[Perturbation],
     search: SearchPolicy | None,
+    held_features: NDArray[np.float32],
+    trained_features: NDArray[np.float32],
 ) -> tuple[Quality, HeldOut]:
     """All figures on the held-out rollouts.
 
@@ -75,6 +78,8 @@ def measure(
         held_perturbations: what was applied in each of them.
         trained_perturbations: what was applied in each rollout trained on.
         search: to score its density and its untrained control's.
+        held_features: factor values and masks of the held-out rollouts, for the plain classifier.
+        trained_features: those of the rollouts trained on.
     """
     failed, index = held.failed, NearestIndex(held.embeddings)
     groups = group_alike(index.distances(held.embeddings), held.perturbation_ids)
@@ -92,6 +97,9 @@ def measure(
         if search
         else nan,
         auc_success_table=metrics.auc(table, failed),
+        auc_classifier=metrics.auc(
+            _plain_classifier(trained_features, near.failed, held_features), failed
+        ),
         auc_nearest=metrics.auc(neighbour_rate(near.distances, near.failed), failed),
         brier=metrics.brier(p, failed),
         calibration_error=metrics.ece(p, failed),
@@ -100,3 +108,12 @@ def measure(
         rollouts=len(failed),
     )
     return quality, HeldOut(held.ids, failed, p, low, high)
+
+
+def _plain_classifier(
+    trained: NDArray[np.float32], failed: NDArray[np.bool_], asked: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """logit(failure) by logistic regression on factor values and masks: what anybody would try first."""
+    if failed.all() or not failed.any():
+        return np.zeros(len(asked))
+    return LogisticRegression(max_iter=1000).fit(trained, failed).decision_function(asked)
