@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import subprocess
@@ -14,11 +15,19 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 
 from robomd_ros.cli import demo
 from robomd_ros.cli import main as cli
 from robomd_ros.cli.query import parse, questions, read_image
-from robomd_ros.cli.tables import BAR_WIDTH, answer_json, answers_table, interval_bar, what
+from robomd_ros.cli.tables import (
+    BAR_WIDTH,
+    answer_json,
+    answers_table,
+    figures_table,
+    interval_bar,
+    what,
+)
 from robomd_ros.core.answers import Answer, Evidence, Question
 from robomd_ros.core.errors import CancelledByUserError, RobomdError, StorageError
 from robomd_ros.core.outcome import Outcome
@@ -26,6 +35,7 @@ from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import Perturbation, load_catalogue
 from robomd_ros.learning.config import PROFILES, EmbeddingConfig
+from robomd_ros.report.embedding_figures import figures
 
 CATALOGUE = load_catalogue("lift")
 
@@ -286,3 +296,25 @@ def test_the_table_has_a_row_an_answer_and_says_what_was_asked() -> None:
     assert table.row_count == 2
     assert what(text) == '"a dim lamp"'
     assert what(answer(question=Question(image=np.zeros((2, 2, 3), np.uint8)))) == "(image)"
+
+
+def test_the_figures_of_a_training_are_told_in_words() -> None:
+    measured = {
+        "loss_train": 0.5,
+        "silhouette": 0.25,
+        "silhouette_heldout": 0.125,
+        "auc_image_text": 0.75,
+        "light_text_pearson": math.nan,
+        "brand_new": 1.0,
+    }
+    console = Console(width=100, record=True, file=io.StringIO())
+
+    console.print(figures_table(figures(measured, known=80, held_out=20)))
+
+    lines = console.export_text().splitlines()
+    row = {name: next(line for line in lines if name in line) for name in ("Silh", "AUC", "Light")}
+    assert row["Silh"].split()[-3:] == ["higher", "0.250", "0.125"]
+    assert row["AUC"].split()[-3:] == ["higher", "–", "0.750"]
+    assert "picture and words" in row["AUC"]
+    assert any("n = 80" in line and "n = 20" in line for line in lines)
+    assert any("brand new" in line for line in lines)

@@ -41,6 +41,13 @@ def test_the_view_holds_what_the_asker_knows(trained):
     )
     assert 0 < len(view.next_tries) <= sum(SUGGESTIONS.values())
     assert view.facts["search"] == asker.search.id
+    learnt = asker.embedding.facts
+    shown = view.embedding_figures
+    assert (shown.known, shown.held_out) == (len(learnt.training_ids), len(learnt.heldout_ids))
+    values = [v for row in shown.rows for v in (row.known, row.held_out) if math.isfinite(v)]
+    measured = [v for v in asker.embedding.quality.values() if math.isfinite(v)]
+    assert sorted(values) == sorted(measured)
+    assert {row.better for row in shown.rows} == {"lower", "higher"}, "a figure has no words"
 
     data = summarize(study.meta, records, study.catalogue(), view)
     ours = next(s for s in data.scorers if s.name.startswith("P(failure)"))
@@ -55,4 +62,6 @@ def test_the_report_of_a_trained_study(trained):
     assert asker.embedding.id in page
     assert asker.search.id in page
     assert "How far to trust the predictions" in page
+    assert "Silhouette" in page
+    assert "Davies–Bouldin" in page
     assert build_report(study.folder, asker=asker).read_text(encoding="utf-8") == page

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robomd_ros.core.answers import Answer
+from robomd_ros.report.data import EmbeddingFigures
 
 BAR_WIDTH = 16
 """Characters from P(failure) 0 to 1."""
@@ -135,3 +136,20 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             for e in answer.evidence
         ],
     }
+
+
+def figures_table(figures: EmbeddingFigures) -> Table:
+    """The figures of an embedding's training."""
+    table = Table(
+        title="How good the embedding is",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("figure", overflow="fold", ratio=1)
+    table.add_column("better", no_wrap=True)
+    table.add_column(f"learnt from\nn = {figures.known}", justify="right", no_wrap=True)
+    table.add_column(f"held out\nn = {figures.held_out}", justify="right", no_wrap=True)
+    for row in figures.rows:
+        table.add_row(row.name, row.better, number(row.known, 3), number(row.held_out, 3))
+    return table

@@ -59,7 +59,9 @@ def embedding(
     seed: SeedOption = 0,
 ) -> None:
     """Learn the embedding from the labelled rollouts."""
+    from robomd_ros.cli.tables import figures_table
     from robomd_ros.core.study import Study
+    from robomd_ros.report.from_asker import figures_of
     from robomd_ros.search.fit import fit_embedding
 
     Study.open(study)  # before the bar: a wrong folder is one sentence
@@ -67,6 +69,7 @@ def embedding(
     pool = _renders(study, renders, seed)
     with phase_bar("embedding") as told:
         fitted = fit_embedding(study, config, seed=seed, progress=told, renders=pool)
+    Console().print(figures_table(figures_of(fitted)))
     typer.echo(
         f"embedding {fitted.id}, {len(fitted.facts.training_ids)} rollouts, in {study / 'models'}"
     )

@@ -143,6 +143,25 @@ class Scorer:
 
 
 @dataclass(frozen=True)
+class EmbeddingFigure:
+    """One figure of the embedding; `better` is "lower", "higher" or "" (unknown); NaN = not measured."""
+
+    name: str
+    better: str
+    known: float
+    held_out: float
+
+
+@dataclass(frozen=True)
+class EmbeddingFigures:
+    """All figures of one training, with the numbers of rollouts learnt from and held out."""
+
+    known: int = 0
+    held_out: int = 0
+    rows: tuple[EmbeddingFigure, ...] = ()
+
+
+@dataclass(frozen=True)
 class Thumbnail:
     """A rollout worth looking at: its camera image before the policy moved."""
 
@@ -258,6 +277,7 @@ class ReportData:
     scorers: tuple[Scorer, ...]
     reliability: tuple[ReliabilityBin, ...]
     embedding_map: EmbeddingMap | None
+    embedding_figures: EmbeddingFigures
     galleries: tuple[Gallery, ...]
     next_tries: tuple[NextTry, ...]
     demands: tuple[Demand, ...]

@@ -9,12 +9,14 @@ import numpy as np
 
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue
-from robomd_ros.report.data import EmbeddingMap, NextTry
+from robomd_ros.report.data import EmbeddingFigures, EmbeddingMap, NextTry
+from robomd_ros.report.embedding_figures import figures
 from robomd_ros.report.view import PROPOSALS, HeldOut, ModelView, project
 from robomd_ros.report.words import swatches, title
 from robomd_ros.search.suggest import suggest
 
 if TYPE_CHECKING:
+    from robomd_ros.learning.embedding import Embedding
     from robomd_ros.search.asking import Asker
 
 SUGGESTIONS = {"search": 4, "learn": 2}
@@ -34,7 +36,14 @@ def view_of(
         embedding_map=_embedding_map(asker, rng),
         next_tries=_next_tries(asker, catalogue, records, rng),
         facts=_facts(asker),
+        embedding_figures=figures_of(asker.embedding),
     )
+
+
+def figures_of(embedding: Embedding) -> EmbeddingFigures:
+    """What was measured when it was trained."""
+    learnt = embedding.facts
+    return figures(embedding.quality, len(learnt.training_ids), len(learnt.heldout_ids))
 
 
 def _embedding_map(asker: Asker, rng: np.random.Generator) -> EmbeddingMap | None:

@@ -15,6 +15,7 @@ from robomd_ros.core.variations import NOMINAL, Catalogue, Perturbation
 from robomd_ros.report import conditions, factors
 from robomd_ros.report.data import (
     Condition,
+    EmbeddingFigures,
     FailureDistribution,
     Identity,
     PurposeRow,
@@ -71,6 +72,7 @@ def summarize(
         scorers=scorers(quality) if view else (),
         reliability=reliability(view.held_out) if view else (),
         embedding_map=view.embedding_map if view else None,
+        embedding_figures=view.embedding_figures if view else EmbeddingFigures(),
         galleries=galleries(records, view.held_out.by_id if view else {}, found),
         next_tries=view.next_tries if view else (),
         demands=conditions.demands(found),

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from robomd_ros.core.answers import RiskMap
 from robomd_ros.report.conditions import rate
-from robomd_ros.report.data import EmbeddingMap, MapPoint, NextTry, ReliabilityBin
+from robomd_ros.report.data import EmbeddingFigures, EmbeddingMap, MapPoint, NextTry, ReliabilityBin
 
 RELIABILITY_BINS = 10
 PROPOSALS = 200
@@ -49,6 +49,7 @@ class ModelView:
         embedding_map: None = no embeddings known.
         next_tries: suggestions, best first.
         facts: (name, value) about the models, for the provenance table.
+        embedding_figures: of the training of the embedding.
     """
 
     risk_map: RiskMap
@@ -56,6 +57,7 @@ class ModelView:
     embedding_map: EmbeddingMap | None = None
     next_tries: tuple[NextTry, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    embedding_figures: EmbeddingFigures = field(default_factory=EmbeddingFigures)
 
 
 def project(
