@@ -45,6 +45,8 @@ from sim_bridge.jobs import Job
 DEFAULT_TIMEOUT = 60.0
 MAX_TIMEOUT = 3600.0
 _APPLY_DEADLINE = 10.0
+_HEARTBEAT = 2.0
+"""Feedback comes at least this often in a rollout [s]; its caller takes silence for a dead cell."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class SimBridgeNode(RobomdNode):
         self._cell: SimCell | None = None
         self._broken: RobomdError | None = None
         self._rolling = False
+        self._beat: Callable[[], None] | None = None
         self._counts = {"rollouts": 0, "successes": 0, "failures": 0}
         self._simulator = self.worker("simulator")
         self._sim_clock = self.create_publisher(Clock, "/clock", qos.STREAM)
@@ -108,6 +111,7 @@ class SimBridgeNode(RobomdNode):
         )
         self._simulator.submit(self._build)
         self.every(1.0 / self._config.idle_rate, self._tick, self.reentrant)
+        self.every(_HEARTBEAT, self._still_rolling, self.reentrant)
 
     def health(self) -> Health:
         """Whether the simulator is there, and what it did."""
@@ -179,7 +183,7 @@ class SimBridgeNode(RobomdNode):
                 cell, job, feedback, lambda: cancelled() or time.monotonic() > deadline
             )
         finally:
-            self._rolling = False
+            self._rolling, self._beat = False, None
         outcome = done.outcome
         if done.stopped and not cancelled():
             outcome = Outcome.TIMEOUT
@@ -211,17 +215,23 @@ class SimBridgeNode(RobomdNode):
         factor = self._config.real_time_factor
         last = RolloutStatus()
 
+        def tell(step: int) -> None:
+            progress = RunRollout.Feedback(step=int(step), horizon=int(cell.horizon))
+            self._beat = lambda: feedback(progress)
+            feedback(progress)
+
         def on_frame(observation: Observation, step: int) -> None:
             nonlocal last
             if step == 0:
                 last = messages.started(cell, job, observation.stamp)
                 self._status.publish(last)
             self._publish(cell, observation)
-            feedback(RunRollout.Feedback(step=int(step), horizon=int(cell.horizon)))
+            tell(step)
             if factor > 0:
                 due = begin + step / (cell.scene.rate * factor)
                 self.closing.wait(max(0.0, due - time.monotonic()))
 
+        tell(0)
         try:
             return cell.rollout(job.seed, job.control, on_frame, should_stop)
         except Exception as error:
@@ -237,6 +247,12 @@ class SimBridgeNode(RobomdNode):
         cell = self._cell
         if cell is not None and self._simulator.jobs == 0 and not self.closing.is_set():
             self._simulator.submit(self._idle, cell)
+
+    def _still_rolling(self) -> None:
+        """Repeat the last feedback: a policy that loads a model at its reset is slow, and the cell alive."""
+        beat = self._beat
+        if beat is not None:
+            beat()
 
     def _apply(
         self, request: ApplyPerturbation.Request, response: ApplyPerturbation.Response

@@ -59,8 +59,8 @@ class Listener(RobomdNode):
             self.listen(msg_type, topic, self.heard[name].append, profile)
 
 
-def start(policy: str, **parameters):
-    graph = ros.Graph()
+def start(policy: str, neighbour: bool = False, **parameters):
+    graph = ros.Graph(neighbour)
     listener = graph.add(Listener)
     node = graph.add(SimBridgeNode, policy=policy, **parameters)
     ros.until(lambda: node.health().message in ("idle",) or node.health().level == 2, 60.0)
@@ -258,8 +258,31 @@ def test_services_answer_while_a_rollout_runs_and_it_can_be_cancelled(bridge):
     assert apply(bridge).error_code == 0
 
 
+def test_a_slow_reset_of_the_policy_is_not_silence(bridge, monkeypatch):
+    policy, heard = bridge.node._cell.policy, []
+    resets = policy.reset
+
+    def slow(seed: int) -> None:
+        ros.until(lambda: len(heard) >= 4)  # two of its own, and two while it waits
+        resets(seed)
+
+    monkeypatch.setattr(policy, "reset", slow)
+    apply(bridge)
+    client = ActionClient(bridge.listener, RunRollout, names.RUN_ROLLOUT)
+    ros.until(client.server_is_ready)
+    sent = client.send_goal_async(goal(rollout_id="slow"), feedback_callback=heard.append)
+    ros.until(sent.done)
+    ended = sent.result().get_result_async()
+    ros.until(ended.done, 60.0)
+    client.destroy()
+    assert ended.result().result.error_code == ErrorCode.OK
+    assert [m.feedback.step for m in heard[:4]] == [0] * 4
+
+
 def test_an_error_of_the_policy_is_a_policy_error():
-    bridge = start("python:red_servo:raises")
+    bridge = start(
+        "python:red_servo:raises", neighbour=True
+    )  # two cells in one domain answer one goal
     try:
         result = act(bridge, rollout_id="broken")
         assert result.error_code == ErrorCode.POLICY
@@ -271,7 +294,7 @@ def test_an_error_of_the_policy_is_a_policy_error():
 
 
 def test_a_policy_that_is_not_there_is_said_and_the_node_lives():
-    bridge = start("no_such_policy")
+    bridge = start("no_such_policy", neighbour=True)
     try:
         result = act(bridge)
         assert result.error_code == ErrorCode.UNAVAILABLE

@@ -83,7 +83,7 @@ class DiagnosisNode(RobomdNode):
     A rollout's id is `<session>-<number>-<try>`, so that a session is resumed from the store alone, whoever stopped.
 
     Serves: robomd/diagnose. Publishes: robomd/session (latched, and again every 1 s).
-    Subscribes: robomd/labeled_rollout, robomd/risk_map.
+    Subscribes: robomd/labeled_rollout, robomd/rollouts (is the disk full?), robomd/risk_map.
     Calls: robomd/apply_perturbation, robomd/run_rollout, robomd/list_rollouts, robomd/suggest_next,
     robomd/train_embedding, robomd/train_search.
     Parameters: DiagnosisConfig.
