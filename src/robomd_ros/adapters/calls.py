@@ -29,6 +29,8 @@ MAX_ERROR_MSG = 500
 """Longest error_msg in characters."""
 
 _POLL = 0.02
+_ACCEPT = 10.0
+"""Seconds a server has to take a goal; one that was killed a moment ago may have swallowed it."""
 
 
 def put_error(response: Any, error: BaseException) -> Any:
@@ -136,9 +138,8 @@ def call_action(
             raise UnavailableError(f"{name} has been silent for {quiet:g} s: its node went away.")
         return cancelled()
 
-    handle = _wait_future(
-        client.send_goal_async(goal, feedback_callback=feedback), deadline, give_up, name
-    )
+    sent = client.send_goal_async(goal, feedback_callback=feedback)
+    handle = _wait_future(sent, min(deadline, time.monotonic() + _ACCEPT), give_up, name)
     if not handle.accepted:
         raise UnavailableError(f"{name} refused the goal.")
     try:

@@ -284,15 +284,21 @@ class SessionLoop:
     def _learn(self) -> None:
         """Train; a session does not end because a training did."""
         self._tell(state=State.TRAINING, message="training")
+        self._untrained = 0
         try:
-            said = self.ports.train(self.planner.seed, lambda message: self._tell(message=message))
-            self._untrained = 0
+            said = self._patiently("training", self._train)
         except CancelledByUserError:
             raise
         except RobomdError as error:
             said = f"not trained: {error}"
-            self._untrained = 0
         self._tell(state=State.RUNNING, message=said)
+
+    def _train(self) -> str:
+        try:
+            return self.ports.train(self.planner.seed, lambda message: self._tell(message=message))
+        except (NotReadyError, StorageError) as error:
+            # More rollouts, or the next training, mend these; waiting does not.
+            return f"not trained: {error}"
 
     def _patiently(self, what: str, attempt: Callable[[], T]) -> T:
         """Try until it works; a passing error is waited for, and shown."""
