@@ -14,7 +14,10 @@ from robomd_msgs.action import Diagnose
 from robomd_msgs.msg import SessionStatus
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.calls import call_action, wait_for
-from robomd_ros.core.errors import CancelledByUserError
+from robomd_ros.core.errors import BusyError, CancelledByUserError
+
+_BUSY_PAUSE = 0.5
+"""Seconds between two tries while the server still ends our own old goal."""
 
 
 class DiagnoseClient:
@@ -61,6 +64,7 @@ class DiagnoseClient:
         """
         self._session_id = goal.session_id
         deadline = time.monotonic() + timeout
+        lost = False
         while True:
             left = max(deadline - time.monotonic(), 0.1)
             wait_for(self._client.server_is_ready, min(left, self._server_wait), cancelled)
@@ -77,7 +81,13 @@ class DiagnoseClient:
             except CancelledByUserError:
                 if not watch.gone or cancelled():
                     raise
+                lost = True
                 self._on_lost()
+            except BusyError:
+                # A server that was only slow still ends the goal that was taken for lost.
+                if not lost or time.monotonic() > deadline:
+                    raise
+                wait_for(lambda: False, _BUSY_PAUSE, cancelled)
 
     def close(self) -> None:
         """Free the interfaces."""
