@@ -169,12 +169,6 @@ class Scene:
         """(3,) metres, world frame. Ground truth: for experts and tests, never for a policy."""
         return np.array(self.data.xpos[self._cube])
 
-    @property
-    def cube_yaw(self) -> float:
-        """Angle of the cube about the vertical [rad]. Ground truth, as `cube_position`."""
-        m = self.data.xmat[self._cube]
-        return float(np.arctan2(m[3], m[0]))
-
     def proprio(self, names: Sequence[str] | None = None) -> NDArray[np.float32]:
         """The named parts, concatenated, float32.
 

@@ -159,21 +159,16 @@ def _renders(study: Path, count: int, seed: int) -> Renders | None:
 
 
 def _show_quality(asker: Asker) -> None:
+    from robomd_ros.report.summary import scorers
+
     quality = asker.quality
-    rows = {
-        "P(failure), calibrated": quality.auc,
-        "search policy's density": quality.auc_search,
-        "untrained search policy": quality.auc_untrained,
-        "success table": quality.auc_success_table,
-        "nearest neighbours": quality.auc_nearest,
-    }
     console = Console()
     console.print(
         f"ranking accuracy (AUC) on {quality.rollouts} held-out rollouts:", highlight=False
     )
-    for name, auc in rows.items():
-        shown = f"{auc:.3f}" if math.isfinite(auc) else "not measured"
-        console.print(f"  {name:26}{shown}", highlight=False)
+    for scorer in scorers(quality):
+        shown = f"{scorer.auc:.3f}" if math.isfinite(scorer.auc) else "not measured"
+        console.print(f"  {scorer.name:36}{shown}", highlight=False)
     console.print(
         f"  90 % intervals hold {quality.coverage:.2f}; calibration error {quality.calibration_error:.3f} "
         f"(a perfect predictor shows up to {quality.calibration_error_floor:.3f})",

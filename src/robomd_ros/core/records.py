@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,11 +23,6 @@ PURPOSES = (
     "manual",
 )
 """Why a rollout was run. "control" ones are negative controls and are no evidence about the policy."""
-
-
-def new_rollout_id() -> str:
-    """A fresh id: unique on any machine, safe as a file name."""
-    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,16 +24,6 @@ from robomd_ros.learning.inputs import Inputs
 
 SCHEMA = 1
 BATCH = 64
-
-
-class Model(Protocol):
-    """What both profiles offer."""
-
-    def __call__(self, inputs: Inputs) -> Tensor:
-        """Embeddings, (N, 512)."""
-
-    def failure_logits(self, embeddings: Tensor) -> Tensor:
-        """logit(failure), (N,)."""
 
 
 @dataclass(frozen=True)
