@@ -10,9 +10,17 @@ CELL_APPLY_PERTURBATION = "robomd/cell/apply_perturbation"
 RUN_ROLLOUT = "robomd/run_rollout"
 ROLLOUT_STATUS = "robomd/rollout_status"
 
+CELL_STATE = "robomd/cell_state"
+OPERATOR_REQUEST = "robomd/operator/request"
+OPERATOR_ANSWER = "robomd/operator/answer"
+OPERATOR_STOP = "robomd/operator/stop"
+INJECT_FAULT = "robomd/standin/inject_fault"
+
 FRAMES = "robomd/frames"
 APPLY_PERTURBATION = "robomd/apply_perturbation"
 PERTURBATION = "robomd/perturbation"
+
+SETUP_CHECK = "robomd/setup_check"
 
 LABEL_OUTCOME = "robomd/label_outcome"
 LIST_ROLLOUTS = "robomd/list_rollouts"
@@ -30,6 +38,7 @@ RISK_MAP = "robomd/risk_map"
 OVERLAY_IMAGE = "robomd/overlay/image"
 OVERLAY_MARKERS = "robomd/overlay/markers"
 RISK = "robomd/risk"
+ALARM = "robomd/alarm"
 
 DIAGNOSE = "robomd/diagnose"
 SESSION = "robomd/session"
