@@ -93,3 +93,10 @@ def test_equal_generators_suggest_the_same(asker):
 def test_impossible_requests_are_refused(strategy, count):
     with pytest.raises(InvalidArgumentError):
         suggest(None, LIFT, [], strategy, count, rng())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_by_hand_only_what_the_catalogue_names(asker, strategy):
+    found = suggest(asker, LIFT, [], strategy, 12, rng(), by_hand=True)
+    assert len({s.perturbation.id for s in found}) == 12
+    assert not [s for s in found if "=" in s.perturbation.id]

@@ -267,3 +267,43 @@ def test_a_rollout_that_was_broken_off_spends_nothing_when_resumed():
     assert ids[-2:] == ["s1-0011-13", "s1-0012-14"]
     assert session(world)[0].run().done == 12
     assert len(world.stored) == 14
+
+
+def test_a_refused_variation_is_not_asked_for_again():
+    world = World()
+    loop, said = session(world)
+    asked = []
+    plain = world.apply
+
+    def apply(perturbation):
+        asked.append(perturbation.id)
+        if len(asked) == 4:
+            raise CancelledByUserError("ada has no such lamp.")
+        plain(perturbation)
+
+    world.apply = apply
+    status = loop.run()
+    assert status.state is State.DONE
+    assert status.done == len(world.stored) == 12
+    assert asked[3] not in asked[4:]
+    assert any("no such lamp" in s.message for s in said)
+
+
+def test_three_refusals_in_a_row_pause_the_session():
+    world = World()
+    world.broken["apply"] = [CancelledByUserError(f"no, {i}.") for i in range(3)]
+    loop, _ = session(world)
+    with pytest.raises(CancelledByUserError, match="no, 2"):
+        loop.run()
+    assert loop.status.state is State.PAUSED
+    assert not world.stored
+
+
+def test_by_hand_only_named_variations_are_chosen():
+    world = World()
+    world.broken["suggest"] = [NotReadyError("nothing trained")] * 100
+    loop, _ = session(world, by_hand=True)
+    loop.run()
+    ids = {v for p in world.stored for v in p.plan.perturbation.ids}
+    assert ids
+    assert not [i for i in ids if "=" in i]

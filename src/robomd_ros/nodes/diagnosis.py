@@ -44,6 +44,9 @@ class DiagnosisConfig:
         0, "stop after so many rollouts without a new failing condition; 0 = never", low=0
     )
     train_every: int = parameter(30, "rollouts between trainings", low=1, high=100_000)
+    by_hand: bool = parameter(
+        False, "a person sets the variations up: only those the catalogue has a name for"
+    )
     apply_timeout: float = parameter(
         10.0, "to have a variation applied (a person may do it)", low=1.0, unit="s"
     )
@@ -150,6 +153,7 @@ class DiagnosisNode(RobomdNode):
             cancelled,
             train_every=int(goal.train_every) or config.train_every,
             patience=config.patience_for_nodes,
+            by_hand=config.by_hand,
         )
         try:
             loop.run()

@@ -51,6 +51,9 @@ class SearchServiceConfig:
 
     study: str = parameter("", "folder of the study")
     algorithm: str = parameter("ppo", "search policy", choices=_ALGORITHMS)
+    by_hand: bool = parameter(
+        False, "a person sets the variations up: suggest only those the catalogue has a name for"
+    )
     refresh: float = parameter(
         5.0,
         "new rollouts become evidence of the answers after this long",
@@ -180,6 +183,7 @@ class SearchServiceNode(RobomdNode):
             request.strategy or SuggestNext.Request.SEARCH,
             int(request.count),
             np.random.default_rng(None if seed < 0 else seed),
+            self._config.by_hand,
         )
         response.perturbations = [
             perturbation_to_msg(s.perturbation, catalogue.task) for s in found

@@ -104,6 +104,7 @@ class SessionPlanner:
     _control_succeeded: bool = False
     _found: list[str] = field(default_factory=list)
     _since_new: int = 0
+    _refused: set[str] = field(default_factory=set)
 
     def add_history(self, perturbation: Perturbation, outcome: Outcome) -> None:
         """Count an evidence rollout that was in the study before this session."""
@@ -130,6 +131,10 @@ class SessionPlanner:
             self._found.append(plan.perturbation.id)
         new = set(self.confirmed) - before
         self._since_new = 0 if new else self._since_new + 1
+
+    def refuse(self, plan: Plan) -> None:
+        """The operator would not set this up, or not let it run: it is not asked for again in this session."""
+        self._refused.add(plan.perturbation.id)
 
     @property
     def confirmed(self) -> list[str]:
@@ -174,8 +179,8 @@ class SessionPlanner:
         tally.failures += outcome is Outcome.FAILURE
 
     def _first(self, suggest: Suggest, strategy: str) -> Perturbation:
-        suggested = suggest(strategy, 1)
-        return suggested[0] if suggested else Perturbation()
+        wanted = (p for p in suggest(strategy, 1 + len(self._refused)) if p.id not in self._refused)
+        return next(wanted, Perturbation())
 
     def _unconfirmed(self) -> list[Perturbation]:
         """Conditions this session saw failing that still want repeats, nearest to a verdict first."""
@@ -184,7 +189,8 @@ class SessionPlanner:
 
     def _undecided(self, tally: _Tally) -> bool:
         # A success among the first repeats already rules a majority verdict out cheaply.
-        return tally.rollouts < self.config.repeats and tally.failures == tally.rollouts
+        short = tally.rollouts < self.config.repeats and tally.failures == tally.rollouts
+        return short and tally.perturbation.id not in self._refused
 
     def _most_behind(self) -> str:
         shares = {

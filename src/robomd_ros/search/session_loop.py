@@ -37,6 +37,9 @@ PASSING = (UnavailableError, DeadlineError, BusyError, StorageError, NotReadyErr
 MAX_POLICY_ERRORS = 3
 """So many policy errors in a row end the session: the policy is broken, not vulnerable."""
 
+MAX_REFUSALS = 3
+"""So many refusals in a row end the session: the operator wants to stop, not another variation."""
+
 
 class State(IntEnum):
     """Values of SessionStatus.state."""
@@ -88,10 +91,18 @@ class Ports(Protocol):
         """What to try next, best first."""
 
     def apply(self, perturbation: Perturbation) -> None:
-        """Have it applied; returns when it is."""
+        """Have it applied; returns when it is.
+
+        Raises:
+            CancelledByUserError: the operator would not set it up.
+        """
 
     def roll_out(self, rollout_id: str, plan: Plan) -> None:
-        """Run the policy once under what is applied; returns when the rollout is over."""
+        """Run the policy once under what is applied; returns when the rollout is over.
+
+        Raises:
+            CancelledByUserError: the operator would not let it run; nothing moved.
+        """
 
     def outcome(self, rollout_id: str) -> Outcome:
         """The label of a rollout that is over; waits for it.
@@ -119,6 +130,7 @@ class SessionLoop:
         train_every: rollouts between trainings.
         patience: how long a passing error is waited for [s]; a full disk is waited for until somebody cancels.
         retry_period: pause between tries [s].
+        by_hand: a person sets the variations up, see search.suggest.
     """
 
     planner: SessionPlanner
@@ -130,6 +142,7 @@ class SessionLoop:
     train_every: int = 30
     patience: float = 120.0
     retry_period: float = 1.0
+    by_hand: bool = False
     status: Status = field(default_factory=Status)
     _tried: dict[str, Perturbation] = field(default_factory=dict)
     _number: int = 0
@@ -137,6 +150,7 @@ class SessionLoop:
     _unlabelled: str = ""
     _untrained: int = 0
     _policy_errors: int = 0
+    _refusals: int = 0
     _start: float = 0.0
     _done_before: int = 0
 
@@ -163,9 +177,9 @@ class SessionLoop:
                     self._learn()
             if self._untrained:
                 self._learn()
-        except CancelledByUserError:
+        except CancelledByUserError as error:
             self._tell(
-                state=State.PAUSED, message="cancelled; the same session_id goes on from here."
+                state=State.PAUSED, message=f"{error} The same session_id goes on from here."
             )
             raise
         except RobomdError as error:
@@ -184,7 +198,14 @@ class SessionLoop:
             purpose=plan.purpose,
             message=f"running {plan.perturbation.id} ({plan.purpose})",
         )
-        outcome = self._patiently("a rollout", lambda: self._attempt(plan))
+        try:
+            outcome = self._patiently("a rollout", lambda: self._attempt(plan))
+        except CancelledByUserError as refused:
+            if self.cancelled():
+                raise
+            self._refuse(plan, refused)
+            return
+        self._refusals = 0
         self._take(plan, outcome)
         self._number += 1
         self._untrained += 1
@@ -193,6 +214,16 @@ class SessionLoop:
             raise PolicyError(
                 f"the policy under test failed to answer {MAX_POLICY_ERRORS} times in a row: run `robomd policy preflight`."
             )
+
+    def _refuse(self, plan: Plan, said: CancelledByUserError) -> None:
+        """The operator would not have this one: ask for another, and not for ever."""
+        self._refusals += 1
+        if self._refusals >= MAX_REFUSALS:
+            raise CancelledByUserError(
+                f"the operator refused {MAX_REFUSALS} rollouts in a row; the last: {said}"
+            ) from said
+        self.planner.refuse(plan)
+        self._tell(message=f"{said} Choosing another one.")
 
     def _attempt(self, plan: Plan) -> Outcome:
         """Roll out and get the label. What was rolled out already is asked for, not rolled out again."""
@@ -277,7 +308,13 @@ class SessionLoop:
             self._tell(message=f"nobody suggests ({error}); filling the space instead.")
             rng = np.random.default_rng(seed)
             found = suggest(
-                None, self.catalogue, list(self._tried.values()), "space_filling", count, rng
+                None,
+                self.catalogue,
+                list(self._tried.values()),
+                "space_filling",
+                count,
+                rng,
+                self.by_hand,
             )
             return [s.perturbation for s in found]
 

@@ -49,6 +49,7 @@ def suggest(
     strategy: str,
     count: int,
     rng: np.random.Generator,
+    by_hand: bool = False,
 ) -> list[Suggestion]:
     """Choose what to roll out next, best first, no two nearly alike.
 
@@ -64,6 +65,7 @@ def suggest(
         strategy: one of STRATEGIES.
         count: 1 to MAX_SUGGESTIONS.
         rng: of the candidates.
+        by_hand: a person sets them up, who has the catalogue's things at hand and no lamp of 0.37: named ones only.
     """
     if strategy not in STRATEGIES:
         raise InvalidArgumentError(f"strategy {strategy[:40]!r}: want one of {STRATEGIES}.")
@@ -75,7 +77,7 @@ def suggest(
         "random": _random,
         "space_filling": _space_filling,
     }[strategy]
-    pool = candidates(catalogue, rng, 2 * count)
+    pool = candidates(catalogue, rng, 2 * count, by_hand)
     space = PerturbationSpace(catalogue)
     if asker is None and strategy in ("search", "learn"):
         return _space_filling(_Ask(None, pool, space, tried, rng), count)
@@ -83,9 +85,9 @@ def suggest(
 
 
 def candidates(
-    catalogue: Catalogue, rng: np.random.Generator, at_least: int = 0
+    catalogue: Catalogue, rng: np.random.Generator, at_least: int = 0, by_hand: bool = False
 ) -> list[Perturbation]:
-    """The catalogue's singles, random pairs of them, and random points of the continuous space, all different."""
+    """The catalogue's singles, random pairs of them, and (not by hand) points of the continuous space, all different."""
     pool = {p.id: p for p in catalogue.singles}
     singles = catalogue.singles
     for _ in range(_PAIRS if len(singles) > 1 else 0):
@@ -93,7 +95,7 @@ def candidates(
         if a.factor != b.factor:
             pair = Perturbation((a, b))
             pool.setdefault(pair.id, pair)
-    if catalogue.numeric_factors:
+    if catalogue.numeric_factors and not by_hand:
         for _ in range(max(_CONTINUOUS, at_least)):
             sample = catalogue.sample(rng, active=float(rng.choice((0.15, 0.3, 0.45))))
             pool.setdefault(sample.id, sample)
