@@ -31,6 +31,9 @@ class DiagnosisConfig:
 
     study: str = parameter("", "folder of the study, for the status messages")
     catalogue: str = parameter("lift", "variations: a shipped task or a TOML file")
+    cell: str = parameter(
+        "", "name of the cell: session ids begin with it, so that cells can share a study"
+    )
     policy_id: str = parameter("", "policy under test, for the status messages")
     profile: str = parameter("", "embedding profile to train; empty = embedding_service's own")
     nominal: int = parameter(2, "nominal rollouts at the start", low=0, high=1000)
@@ -130,7 +133,8 @@ class DiagnosisNode(RobomdNode):
         feedback: Callable[[Any], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        session_id = goal.session_id or time.strftime("s%Y%m%dt%H%M%S")
+        prefix = f"{self._config.cell}-" if self._config.cell else ""
+        session_id = goal.session_id or prefix + time.strftime("s%Y%m%dt%H%M%S")
         if not _SESSION_ID.match(session_id):
             raise InvalidArgumentError(
                 f"session_id {session_id[:60]!r}: want 1 to 40 letters, digits or '-'."
