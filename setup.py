@@ -12,6 +12,7 @@ nodes = [
     "risk_overlay",
     "diagnosis",
     "start_diagnosis",
+    "ur5e_driver",
 ]
 
 setup(

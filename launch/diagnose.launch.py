@@ -1,14 +1,26 @@
-"""The whole graph: a robot cell (simulated or real), and the nodes that diagnose the policy in it."""
+"""The whole graph: a robot cell (simulated, rehearsed or real), and the nodes that diagnose the policy in it.
+
+The camera's exposure and white balance are locked: automatic ones would cancel a variation of the light. Options of the
+UR driver that have no argument here go through `ur_args`, those of a camera through a launch file of your own and camera:=none.
+"""
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import PathJoinSubstitution
-from launch_ros.actions import Node
+from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.substitutions import FindPackageShare
 
 from robomd_ros.graph import (
+    CAMERA_TOPICS,
+    HARDWARE,
     MODES,
+    OPERATORS,
     PROFILES,
     SIM_ROBOTS,
     GraphOptions,
@@ -23,7 +35,7 @@ ARGUMENTS = [
         "mode",
         default_value=DEFAULTS.mode,
         choices=list(MODES),
-        description="robosuite, or a real UR5e (which also wants robot_ip)",
+        description="robosuite, or a UR5e (see robot_ip, hardware)",
     ),
     DeclareLaunchArgument(
         "study",
@@ -107,23 +119,110 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "robot_ip", default_value=DEFAULTS.robot_ip, description="Address of the arm, mode ur5e"
     ),
+    DeclareLaunchArgument(
+        "hardware",
+        default_value=DEFAULTS.hardware,
+        choices=list(HARDWARE),
+        description="ur5e: the arm, the UR driver's mock, or a stand-in to rehearse with",
+    ),
+    DeclareLaunchArgument(
+        "camera",
+        default_value=DEFAULTS.camera,
+        choices=list(CAMERA_TOPICS),
+        description="ur5e: camera driver to start; none = it runs already",
+    ),
+    DeclareLaunchArgument(
+        "camera_topic",
+        default_value=DEFAULTS.camera_topic,
+        description="ur5e: topic of its images; empty = the camera driver's own",
+    ),
+    DeclareLaunchArgument(
+        "operator",
+        default_value=DEFAULTS.operator,
+        choices=list(OPERATORS),
+        description="ur5e: a web page, the stand-in itself, or clients of your own",
+    ),
+    DeclareLaunchArgument(
+        "console_host",
+        default_value=DEFAULTS.console_host,
+        description="Address the operator's page is served at; 0.0.0.0 = to the network, with a token",
+    ),
+    DeclareLaunchArgument(
+        "console_port",
+        default_value=str(DEFAULTS.console_port),
+        description="Port of the operator's page",
+    ),
+    DeclareLaunchArgument(
+        "faults",
+        default_value=DEFAULTS.faults,
+        description="standin: what goes wrong in which rollout, 4:protective_stop,8:frozen_camera",
+    ),
+    DeclareLaunchArgument(
+        "cell",
+        default_value=DEFAULTS.cell,
+        description="Name of the cell: its session ids begin with it",
+    ),
+    DeclareLaunchArgument(
+        "cell_config",
+        default_value=DEFAULTS.cell_config,
+        description="YAML file with parameters of the cell's node; empty = its defaults",
+    ),
 ]
+DRIVER_ARGUMENTS = [
+    DeclareLaunchArgument(
+        "start_ur_driver",
+        default_value="true",
+        choices=SWITCH,
+        description="ur5e: start ur_robot_driver; false = it runs already",
+    ),
+    DeclareLaunchArgument(
+        "ur_type", default_value="ur5e", description="ur5e: type of the arm, for ur_robot_driver"
+    ),
+    DeclareLaunchArgument(
+        "headless_mode",
+        default_value="false",
+        choices=SWITCH,
+        description="ur5e: run the control program without the pendant, for ur_robot_driver",
+    ),
+    DeclareLaunchArgument(
+        "initial_joint_controller",
+        default_value="scaled_joint_trajectory_controller",
+        description="ur5e: controller that is active at the start, for ur_robot_driver",
+    ),
+    DeclareLaunchArgument(
+        "kinematics_params_file",
+        default_value="",
+        description="ur5e: the arm's own calibration, an absolute path; empty = nominal",
+    ),
+    DeclareLaunchArgument(
+        "ur_args",
+        default_value="",
+        description="ur5e: more arguments of ur_control.launch.py, key:=value key:=value",
+    ),
+    DeclareLaunchArgument(
+        "video_device", default_value="/dev/video0", description="usb_cam and v4l2: the camera"
+    ),
+]
+"""For the drivers of the arm and the camera, which only `ros2 launch` starts."""
 
 
 def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The node table as launch actions."""
+    """The node table as launch actions, and the drivers it needs."""
     given = {a.name: context.launch_configurations[a.name] for a in ARGUMENTS}
+    chosen = {a.name: context.launch_configurations[a.name] for a in DRIVER_ARGUMENTS}
     respawn = given.pop("respawn") == "true"
     options = GraphOptions(
         **given
-        | {name: int(given[name]) for name in ("rollouts", "seed", "patience")}
+        | {name: int(given[name]) for name in ("rollouts", "seed", "patience", "console_port")}
         | {name: given[name] == "true" for name in ("rviz", "allow_download")}
     )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
-    if options.mode == "ur5e":
-        actions.append(ur_driver(options.robot_ip))
+    if options.mode == "ur5e" and options.hardware != "standin":
+        if chosen["start_ur_driver"] == "true":
+            actions.append(ur_driver(options, chosen))
+        actions += camera(options, chosen["video_device"])
     if options.rviz:
-        actions.append(rviz(options.namespace))
+        actions.append(rviz(options))
     return actions
 
 
@@ -134,7 +233,8 @@ def node(spec: NodeSpec, namespace: str, respawn: bool) -> Node:
         executable=spec.executable,
         name=spec.name,
         namespace=namespace,
-        parameters=[dict(spec.parameters)] if spec.parameters else [],
+        parameters=[p for p in (spec.params_file, dict(spec.parameters)) if p],
+        remappings=list(spec.remappings.items()),
         respawn=respawn and spec.respawn,
         respawn_delay=2.0,
         output="screen",
@@ -143,34 +243,92 @@ def node(spec: NodeSpec, namespace: str, respawn: bool) -> Node:
     )
 
 
-def ur_driver(robot_ip: str) -> IncludeLaunchDescription:
-    """The arm's own driver."""
-    path = PathJoinSubstitution(
-        [FindPackageShare("ur_robot_driver"), "launch", "ur_control.launch.py"]
-    )
+def ur_driver(options: GraphOptions, chosen: dict[str, str]) -> LaunchDescriptionEntity:
+    """The arm's own driver, in the cell's namespace."""
+    passed = ("ur_type", "headless_mode", "initial_joint_controller", "kinematics_params_file")
+    arguments = {name: chosen[name] for name in passed if chosen[name]} | {
+        "robot_ip": options.robot_ip or "0.0.0.0",
+        "use_mock_hardware": str(options.hardware == "mock").lower(),
+        "launch_rviz": "false",
+    }
+    arguments |= dict(pair.split(":=", 1) for pair in chosen["ur_args"].split())
+    return grouped(options, include("ur_robot_driver", "ur_control.launch.py", arguments))
+
+
+def camera(options: GraphOptions, video_device: str) -> list[LaunchDescriptionEntity]:
+    """The camera's driver, exposure and white balance locked."""
+    if options.camera == "realsense":
+        arguments = {
+            "camera_name": "camera",
+            "camera_namespace": f"{options.namespace}/camera".lstrip("/"),
+            "enable_depth": "false",
+            "rgb_camera.enable_auto_exposure": "false",
+            "rgb_camera.enable_auto_white_balance": "false",
+        }
+        return [include("realsense2_camera", "rs_launch.py", arguments)]
+    if options.camera == "none":
+        return []
+    package, executable, locked = WEBCAMS[options.camera]
+    return [
+        Node(
+            package=package,
+            executable=executable,
+            name=package,
+            namespace=options.namespace,
+            parameters=[{"video_device": video_device, **locked}],
+            respawn=True,
+            respawn_delay=2.0,
+            output="screen",
+        )
+    ]
+
+
+WEBCAMS = {
+    "usb_cam": (
+        "usb_cam",
+        "usb_cam_node_exe",
+        # `autoexposure` until 0.8.1; `auto_exposure` since, where 1 is V4L2's manual mode
+        {"pixel_format": "yuyv2rgb", "autoexposure": False, "auto_exposure": 1}
+        | {"auto_white_balance": False},
+    ),
+    "v4l2": (
+        "v4l2_camera",
+        "v4l2_camera_node",
+        # named after the camera's controls; the second pair is that of kernels before 5.19
+        {"auto_exposure": 1, "white_balance_automatic": False}
+        | {"exposure_auto": 1, "white_balance_temperature_auto": False},
+    ),
+}
+"""Package, executable and the parameters that lock exposure and white balance."""
+
+
+def include(package: str, file: str, arguments: dict[str, str]) -> IncludeLaunchDescription:
+    """Another package's launch file."""
+    path = PathJoinSubstitution([FindPackageShare(package), "launch", file])
     return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(path),
-        launch_arguments={
-            "ur_type": "ur5e",
-            "robot_ip": robot_ip,
-            "launch_rviz": "false",
-        }.items(),
+        PythonLaunchDescriptionSource(path), launch_arguments=arguments.items()
     )
 
 
-def rviz(namespace: str) -> Node:
-    """RViz with camera, overlay and markers."""
+def grouped(options: GraphOptions, action: LaunchDescriptionEntity) -> LaunchDescriptionEntity:
+    """The action in the cell's namespace."""
+    return GroupAction([PushRosNamespace(options.namespace), action])
+
+
+def rviz(options: GraphOptions) -> Node:
+    """RViz with robot, camera, overlay and markers."""
     config = PathJoinSubstitution([FindPackageShare("robomd_ros"), "config", "robomd.rviz"])
     return Node(
         package="rviz2",
         executable="rviz2",
         name="rviz2",
-        namespace=namespace,
+        namespace=options.namespace,
         arguments=["-d", config],
+        remappings=list(options.remappings.items()),
         output="log",
     )
 
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments, then the graph they ask for."""
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=wire)])
+    return LaunchDescription([*ARGUMENTS, *DRIVER_ARGUMENTS, OpaqueFunction(function=wire)])

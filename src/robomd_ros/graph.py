@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
+from robomd_ros.adapters import names
+from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.variations import load_catalogue
 
 MODES = ("sim", "ur5e")
 PROFILES = ("compact", "paper")
 SIM_ROBOTS = ("Panda", "UR5e")
 ROBOT_FOR = {"sim": "Panda", "ur5e": "UR5e"}
+HARDWARE = ("real", "mock", "standin")
+OPERATORS = ("console", "auto", "none")
+CAMERA_TOPICS = {
+    "realsense": "camera/camera/color/image_raw",
+    "usb_cam": "image_raw",
+    "v4l2": "image_raw",
+    "none": "camera/image_raw",
+}
+"""Where each camera driver publishes, relative to the namespace; "none" = one that runs already."""
+
+BY_HAND = 3600.0
+"""What a person does may take this long [s]."""
+
+_CELL = re.compile(r"[A-Za-z0-9-]{0,20}\Z")
 Parameter = bool | int | float | str
 
 
@@ -38,6 +53,16 @@ class GraphOptions:
         namespace: separates cells on one network; "" = none.
         rviz: also start RViz (ros2 launch only).
         robot_ip: of the arm, mode ur5e.
+        hardware: mode ur5e: "real", "mock" (the UR driver's own), or "standin" (a rehearsal: a simulated cell that speaks
+            the UR driver's names).
+        camera: whose topic is read, and what `ros2 launch` starts; see CAMERA_TOPICS.
+        camera_topic: another topic than that of `camera`; "" = its own.
+        operator: mode ur5e: "console" (a web page), "auto" (the stand-in answers and labels by itself), "none" (the
+            terminal or any other client).
+        console_host, console_port: where the page is served.
+        faults: of the stand-in, "4:protective_stop,8:frozen_camera": in the n-th rollout.
+        cell: name of the cell: its session ids begin with it, so that cells can share a study.
+        cell_config: YAML file with parameters of the cell's node (tool, frames, home pose, gripper, limits); "" = none.
     """
 
     mode: str = "sim"
@@ -57,9 +82,18 @@ class GraphOptions:
     namespace: str = ""
     rviz: bool = False
     robot_ip: str = ""
+    hardware: str = "real"
+    camera: str = "realsense"
+    camera_topic: str = ""
+    operator: str = "console"
+    console_host: str = "127.0.0.1"
+    console_port: int = 8090
+    faults: str = ""
+    cell: str = ""
+    cell_config: str = ""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("mode", MODES), ("profile", PROFILES)):
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidArgumentError(
                     f"{name} {getattr(self, name)!r}: want one of {', '.join(allowed)}."
@@ -78,9 +112,31 @@ class GraphOptions:
             )
         if not self.study:
             raise InvalidArgumentError("study is empty: name a folder.")
-        if self.mode == "ur5e" and not self.robot_ip:
-            raise InvalidArgumentError("mode ur5e wants robot_ip, the address of the arm.")
+        if not 1 <= self.console_port <= 65535:
+            raise InvalidArgumentError(f"console_port {self.console_port}: want 1 to 65535.")
+        if not _CELL.match(self.cell):
+            raise InvalidArgumentError(
+                f"cell {self.cell[:60]!r}: want up to 20 letters, digits or '-'."
+            )
+        if self.cell_config and not Path(self.cell_config).expanduser().is_file():
+            raise InvalidArgumentError(f"cell_config {self.cell_config!r} is not a file.")
+        self._check_cell()
         load_catalogue(self.task)
+
+    def _check_cell(self) -> None:
+        rehearsal = self.mode == "ur5e" and self.hardware == "standin"
+        if self.mode == "ur5e" and self.hardware == "real" and not self.robot_ip:
+            raise InvalidArgumentError(
+                "mode ur5e wants robot_ip, the address of the arm; or hardware standin, for a rehearsal without one."
+            )
+        if self.mode == "ur5e" and self.robot_name != "UR5e":
+            raise InvalidArgumentError(f"robot {self.robot}: mode ur5e has a UR5e.")
+        if self.faults and not rehearsal:
+            raise InvalidArgumentError("faults are for a rehearsal: mode ur5e, hardware standin.")
+        if self.operator == "auto" and not rehearsal:
+            raise InvalidArgumentError(
+                "operator auto is for a rehearsal: mode ur5e, hardware standin; an arm wants a person."
+            )
 
     @property
     def robot_name(self) -> str:
@@ -91,6 +147,33 @@ class GraphOptions:
     def policy_name(self) -> str:
         """The policy under test: the one given, or the shipped one of task and robot."""
         return self.policy or f"{self.task}_{self.robot_name.lower()}_bc"
+
+    @property
+    def remappings(self) -> dict[str, str]:
+        """From the names every node uses for the camera to those of the camera that is there."""
+        if self.mode == "sim":
+            return {}
+        topic = (
+            self.camera_topic
+            or CAMERA_TOPICS["realsense" if self.hardware == "standin" else self.camera]
+        )
+        if topic == names.CAMERA_IMAGE:
+            return {}
+        folder = topic.rpartition("/")[0]
+        return {
+            names.CAMERA_IMAGE: topic,
+            names.CAMERA_COMPRESSED: f"{topic}/compressed",
+            names.CAMERA_INFO: f"{folder}/camera_info" if folder else "camera_info",
+        }
+
+
+_CHOICES = {
+    "mode": MODES,
+    "profile": PROFILES,
+    "hardware": HARDWARE,
+    "camera": tuple(CAMERA_TOPICS),
+    "operator": OPERATORS,
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +187,8 @@ class NodeSpec:
         name: node name.
         parameters: those that differ from the node's defaults.
         respawn: start it again when it dies.
+        remappings: of names on the wire.
+        params_file: more parameters, in ROS 2's YAML; "" = none.
     """
 
     package: str
@@ -112,23 +197,32 @@ class NodeSpec:
     name: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     respawn: bool = True
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    params_file: str = ""
 
 
 def node_table(options: GraphOptions) -> list[NodeSpec]:
-    """The nodes of the graph, the cell first.
+    """The nodes of the graph, the cell first."""
+    return [replace(spec, remappings=options.remappings) for spec in _table(options)]
 
-    Raises:
-        UnavailableError: the mode wants a node that this version does not have.
-    """
+
+def _table(options: GraphOptions) -> list[NodeSpec]:
     study = str(Path(options.study).expanduser().resolve())
-    slow_hands = {"cell_timeout": 600.0} if options.mode == "ur5e" else {}
+    by_hand = options.mode == "ur5e"
+    slow_hands = {"cell_timeout": BY_HAND} if by_hand else {}
+    patient = {
+        "apply_timeout": BY_HAND,
+        "rollout_timeout": BY_HAND,
+        "label_timeout": 0.0,
+        "by_hand": True,
+    }
     table = [
-        _cell(options),
+        *_cell(options),
         _node("camera_capture"),
         _node("perturbation_tagger", catalogue=options.task, **slow_hands),
         _node("outcome_labeler", study=study),
         _node("embedding_service", study=study, **_embedding(options)),
-        _node("search_service", study=study),
+        _node("search_service", study=study, **({"by_hand": True} if by_hand else {})),
         _node("risk_overlay"),
         _node(
             "diagnosis",
@@ -136,8 +230,13 @@ def node_table(options: GraphOptions) -> list[NodeSpec]:
             catalogue=options.task,
             profile=options.profile,
             patience=options.patience,
+            cell=options.cell,
+            **(patient if by_hand else {}),
         ),
     ]
+    if by_hand and options.operator == "console":
+        page = {"host": options.console_host, "port": options.console_port}
+        table.append(_node("operator_console", study=study, catalogue=options.task, **page))
     if options.rollouts:
         goal: dict[str, Parameter] = {"rollouts": options.rollouts, "seed": options.seed}
         goal |= {"session_id": options.session} if options.session else {}
@@ -164,18 +263,35 @@ def _embedding(options: GraphOptions) -> dict[str, Parameter]:
     }
 
 
-def _cell(options: GraphOptions) -> NodeSpec:
+def _cell(options: GraphOptions) -> list[NodeSpec]:
+    config = str(Path(options.cell_config).expanduser().resolve()) if options.cell_config else ""
     policy = {"policy": options.policy_name, "robot": options.robot_name}
     if options.mode == "sim":
-        return NodeSpec(
-            "sim_bridge",
-            "sim_bridge_node",
-            "sim_bridge.sim_bridge_node",
-            "sim_bridge",
-            {"task": options.task, **policy},
-        )
-    if importlib.util.find_spec("robomd_ros.nodes.ur5e_driver") is None:
-        raise UnavailableError(
-            "mode ur5e: this version has no ur5e_driver node, which runs the policy on the arm; use mode sim."
-        )
-    return _node("ur5e_driver", robot_ip=options.robot_ip, **policy)
+        bridge = _sim("sim_bridge_node", "sim_bridge", task=options.task, **policy)
+        return [replace(bridge, params_file=config)]
+    driver = _node(
+        "ur5e_driver",
+        task=options.task,
+        hardware=options.hardware,
+        robot_ip=options.robot_ip,
+        **policy,
+        **({"consent": "none"} if options.operator == "auto" else {}),
+    )
+    driver = replace(driver, params_file=config)
+    if options.hardware != "standin":
+        return [driver]
+    auto = "auto" if options.operator == "auto" else ""
+    cell = _sim(
+        "standin_cell_node",
+        "standin_cell",
+        task=options.task,
+        operator=auto,
+        faults=options.faults,
+        seed=options.seed,
+    )
+    return [cell, driver]
+
+
+def _sim(module: str, name: str, **parameters: Parameter) -> NodeSpec:
+    executable = module if name == "sim_bridge" else name
+    return NodeSpec("sim_bridge", executable, f"sim_bridge.{module}", name, parameters)

@@ -16,7 +16,6 @@ if not hasattr(launch, "LaunchDescription"):
 
 from launch_ros.actions import Node  # noqa: E402
 
-from robomd_ros.core.errors import UnavailableError  # noqa: E402
 from robomd_ros.graph import GraphOptions, node_table  # noqa: E402
 
 
@@ -51,10 +50,13 @@ def test_wrong_choice_is_refused(root: Path) -> None:
         wired(root, mode="moon")
 
 
-def test_ur5e_wants_its_driver(root: Path) -> None:
-    if importlib.util.find_spec("robomd_ros.nodes.ur5e_driver"):
-        actions = wired(root, mode="ur5e", robot_ip="192.0.2.1")
-        assert any(isinstance(a, launch.actions.IncludeLaunchDescription) for a in actions)
-        return
-    with pytest.raises(UnavailableError, match="ur5e_driver"):
-        wired(root, mode="ur5e", robot_ip="192.0.2.1")
+def test_ur5e_starts_the_drivers_of_arm_and_camera(root: Path) -> None:
+    def drivers(**arguments: str) -> tuple[int, int]:
+        actions = wired(root, mode="ur5e", robot_ip="192.0.2.1", **arguments)
+        arm = sum(isinstance(a, launch.actions.GroupAction) for a in actions)
+        return arm, sum(isinstance(a, launch.actions.IncludeLaunchDescription) for a in actions)
+
+    assert drivers() == (1, 1)
+    assert drivers(camera="none") == (1, 0)
+    assert drivers(start_ur_driver="false", camera="usb_cam") == (0, 0)
+    assert drivers(hardware="standin") == (0, 0)

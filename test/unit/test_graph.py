@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
-from robomd_ros.graph import GraphOptions, NodeSpec, node_table
+from robomd_ros.adapters import names
+from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.graph import CAMERA_TOPICS, GraphOptions, NodeSpec, node_table
 
 TABLE = node_table(GraphOptions(study="s", rollouts=5, seed=3))
 ALL_CHOSEN = GraphOptions(
@@ -22,6 +23,16 @@ ALL_CHOSEN = GraphOptions(
     image_weights="vit.pt",
     text_weights="clip.pt",
     allow_download=True,
+    cell="left",
+)
+REAL = GraphOptions(study="s", mode="ur5e", robot_ip="192.0.2.1", rollouts=5)
+REHEARSAL = GraphOptions(
+    study="s",
+    mode="ur5e",
+    hardware="standin",
+    operator="auto",
+    faults="4:protective_stop",
+    cell="left",
 )
 
 
@@ -37,7 +48,15 @@ def parameters(path: Path) -> set[str]:
     return {n.target.id for n in config.body if isinstance(n, ast.AnnAssign)}
 
 
-@pytest.mark.parametrize("spec", node_table(ALL_CHOSEN), ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "spec",
+    {
+        (s.name, frozenset(s.parameters)): s
+        for options in (ALL_CHOSEN, REAL, REHEARSAL)
+        for s in node_table(options)
+    }.values(),
+    ids=lambda s: s.name,
+)
 def test_rows_are_real(root: Path, spec: NodeSpec) -> None:
     path = source(root, spec)
     assert set(spec.parameters) <= parameters(path)
@@ -85,6 +104,15 @@ def test_study_is_absolute_and_shared() -> None:
         {"patience": -1, "rollouts": 5},
         {"session": "s1"},
         {"mode": "ur5e"},
+        {"hardware": "toy"},
+        {"camera": "eye"},
+        {"operator": "robot"},
+        {"operator": "auto", "mode": "ur5e", "robot_ip": "192.0.2.1"},
+        {"faults": "1:clear", "mode": "ur5e", "robot_ip": "192.0.2.1"},
+        {"robot": "Panda", "mode": "ur5e", "robot_ip": "192.0.2.1"},
+        {"console_port": 0},
+        {"cell": "a b"},
+        {"cell_config": "no/such.yaml"},
     ],
 )
 def test_wrong_options(wrong: dict) -> None:
@@ -92,22 +120,72 @@ def test_wrong_options(wrong: dict) -> None:
         GraphOptions(**wrong)
 
 
-def test_ur5e_is_said_to_be_missing(root: Path) -> None:
-    if (root / "src/robomd_ros/nodes/ur5e_driver.py").exists():
-        pytest.skip("this version has the driver")
-    with pytest.raises(UnavailableError, match="ur5e_driver"):
-        node_table(GraphOptions(mode="ur5e", robot_ip="192.0.2.1"))
+def named(options: GraphOptions) -> dict[str, NodeSpec]:
+    return {s.name: s for s in node_table(options)}
+
+
+def test_a_rehearsal_needs_no_arm_and_no_hands() -> None:
+    nodes = named(REHEARSAL)
+    assert list(nodes)[:2] == ["standin_cell", "ur5e_driver"]
+    assert nodes["standin_cell"].parameters["faults"] == "4:protective_stop"
+    assert nodes["ur5e_driver"].parameters["consent"] == "none"
+    assert nodes["diagnosis"].parameters["cell"] == "left"
+    assert "operator_console" not in nodes
+
+
+def test_hands_have_time() -> None:
+    nodes = named(REAL)
+    assert "standin_cell" not in nodes
+    assert "consent" not in nodes["ur5e_driver"].parameters
+    assert "operator_console" in nodes
+    assert nodes["perturbation_tagger"].parameters["cell_timeout"] >= 1800
+    assert nodes["diagnosis"].parameters["label_timeout"] == 0.0
+    assert nodes["diagnosis"].parameters["apply_timeout"] >= 1800
+
+
+@pytest.mark.parametrize("camera", CAMERA_TOPICS)
+def test_every_node_reads_the_camera_that_is_there(camera: str) -> None:
+    options = GraphOptions(mode="ur5e", robot_ip="192.0.2.1", camera=camera)
+    maps = [dict(s.remappings) for s in node_table(options)]
+    wanted = CAMERA_TOPICS[camera]
+    assert {m.get(names.CAMERA_IMAGE, names.CAMERA_IMAGE) for m in maps} == {wanted}
+    info = maps[0].get(names.CAMERA_INFO, names.CAMERA_INFO)
+    assert info.rpartition("/")[0] == wanted.rpartition("/")[0]
+
+
+def test_a_camera_of_any_name_is_read() -> None:
+    options = GraphOptions(mode="ur5e", robot_ip="192.0.2.1", camera_topic="/eye/color")
+    assert dict(node_table(options)[0].remappings) == {
+        names.CAMERA_IMAGE: "/eye/color",
+        names.CAMERA_COMPRESSED: "/eye/color/compressed",
+        names.CAMERA_INFO: "/eye/camera_info",
+    }
+    assert all(not s.remappings for s in node_table(GraphOptions()))
+
+
+def test_parameters_of_the_cell_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "cell.yaml"
+    path.write_text("/**: {ros__parameters: {}}")
+    options = GraphOptions(mode="ur5e", robot_ip="192.0.2.1", cell_config=str(path))
+    assert [s.name for s in node_table(options) if s.params_file] == ["ur5e_driver"]
 
 
 def test_launch_arguments_cover_the_options(root: Path) -> None:
     text = (root / "launch/diagnose.launch.py").read_text()
     tree = ast.parse(text)
     declared = {
-        call.args[0].value
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DeclareLaunchArgument"
+        target.id: {
+            call.args[0].value
+            for call in ast.walk(statement.value)
+            if isinstance(call, ast.Call)
+            and getattr(call.func, "id", "") == "DeclareLaunchArgument"
+        }
+        for statement in tree.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
     }
-    assert declared == {f.name for f in fields(GraphOptions)} | {"respawn"}
+    assert declared["ARGUMENTS"] == {f.name for f in fields(GraphOptions)} | {"respawn"}
+    assert {"ur_args", "kinematics_params_file", "headless_mode"} <= declared["DRIVER_ARGUMENTS"]
     assert "eval" not in text
     assert "subprocess" not in text
 

@@ -124,6 +124,10 @@ class Supervisor:
         arguments = ["-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
         if self._namespace:
             arguments += ["-r", f"__ns:=/{self._namespace.strip('/')}"]
+        for name, other in spec.remappings.items():
+            arguments += ["-r", f"{name}:={other}"]
+        if spec.params_file:
+            arguments += ["--params-file", spec.params_file]
         if spec.parameters:
             path = folder / f"{spec.name}.yaml"
             content = {"/**": {"ros__parameters": dict(spec.parameters)}}

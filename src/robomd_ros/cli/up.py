@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from robomd_ros.core.errors import UnavailableError
-from robomd_ros.graph import MODES, PROFILES, GraphOptions, node_table
+from robomd_ros.graph import (
+    CAMERA_TOPICS,
+    HARDWARE,
+    MODES,
+    OPERATORS,
+    PROFILES,
+    GraphOptions,
+    node_table,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -33,6 +41,41 @@ def up(
     ] = "lift",
     namespace: Annotated[str, typer.Option(help="Separates cells on one network.")] = "",
     robot_ip: Annotated[str, typer.Option(help="Address of the arm, mode ur5e.")] = "",
+    hardware: Annotated[
+        str,
+        typer.Option(
+            help=f"ur5e: one of {', '.join(HARDWARE)}; standin rehearses without an arm, mock is the UR driver's."
+        ),
+    ] = "real",
+    camera: Annotated[
+        str,
+        typer.Option(
+            help=f"ur5e: the driver whose topic is read, one of {', '.join(CAMERA_TOPICS)}."
+        ),
+    ] = "realsense",
+    camera_topic: Annotated[
+        str, typer.Option(help="ur5e: topic of the images; empty = the camera driver's own.")
+    ] = "",
+    operator: Annotated[
+        str,
+        typer.Option(
+            help=f"ur5e: who answers, one of {', '.join(OPERATORS)}: a web page, the stand-in, your own clients."
+        ),
+    ] = "console",
+    console_host: Annotated[
+        str, typer.Option(help="Address the operator's page is served at.")
+    ] = "127.0.0.1",
+    console_port: Annotated[int, typer.Option(help="Port of the operator's page.")] = 8090,
+    faults: Annotated[
+        str,
+        typer.Option(help="standin: what goes wrong when, 4:protective_stop,8:frozen_camera."),
+    ] = "",
+    cell: Annotated[
+        str, typer.Option(help="Name of the cell: its session ids begin with it.")
+    ] = "",
+    cell_config: Annotated[
+        str, typer.Option(help="YAML file with parameters of the cell's node.")
+    ] = "",
     diagnose: Annotated[
         int, typer.Option(min=0, help="Also start a diagnosis of so many rollouts; 0 = none.")
     ] = 0,
@@ -67,7 +110,8 @@ def up(
     """Start the node graph and keep it up until Ctrl-C.
 
     The same table as `ros2 launch robomd_ros diagnose.launch.py`: each node is a process of its own, its output has its
-    name in front, and one that dies is started again.
+    name in front, and one that dies is started again. The drivers of a real arm and of its camera are not in the table: start
+    them beside it, or use the launch file, which does.
     """
     options = GraphOptions(
         mode=mode,
@@ -86,6 +130,15 @@ def up(
         allow_download=download,
         namespace=namespace,
         robot_ip=robot_ip,
+        hardware=hardware,
+        camera=camera,
+        camera_topic=camera_topic,
+        operator=operator,
+        console_host=console_host,
+        console_port=console_port,
+        faults=faults,
+        cell=cell,
+        cell_config=cell_config,
     )
     table = node_table(options)
     missing = [m for m in ("rclpy", "robomd_msgs") if importlib.util.find_spec(m) is None]
