@@ -40,6 +40,7 @@ class Label:
         stamp: wall clock, seconds since the epoch.
         reason: free text, may be empty.
         phase: phase of the task that failed, may be empty.
+        second_look: a blind second look: kept for the agreement, never in force.
     """
 
     outcome: Outcome
@@ -47,3 +48,4 @@ class Label:
     stamp: float
     reason: str = ""
     phase: str = ""
+    second_look: bool = False

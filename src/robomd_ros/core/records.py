@@ -26,17 +26,41 @@ PURPOSES = (
 
 
 @dataclass(frozen=True)
+class RawMessage:
+    """One message of any topic, as it was on the wire.
+
+    Attributes:
+        topic: absolute, without the namespace of the cell.
+        type: "std_msgs/msg/Bool".
+        stamp: nanoseconds in the camera's clock.
+        data: CDR bytes.
+        latched: who joins late still gets the last one.
+    """
+
+    topic: str
+    type: str
+    stamp: int
+    data: bytes
+    latched: bool = False
+
+
+@dataclass(frozen=True)
 class Trace:
     """The time series of one rollout; index 0 of `frames` is seen before the policy moves.
 
+    A live rollout whose frame 0 was lost on the way begins later; the record's facts say so.
+
     Attributes:
         stamps: (T,) seconds in the camera's clock, strictly increasing.
-        frames: (T, H, W, 3) uint8 RGB, first row on top.
+        frames: (T, H, W, 3) uint8 RGB, first row on top; T = 0 when the camera was silent.
         joint_names: J names.
         joint_stamps: (N,) seconds in the camera's clock.
         joint_positions, joint_velocities: (N, J), rad and rad/s (m, m/s for prismatic joints).
         actions: (K, A) float32, what the policy answered; K = T - 1 in simulation, may be empty on a real cell.
         frame_id: of the camera.
+        compressed: T times the CDR bytes of the sensor_msgs/CompressedImage that frame was decoded from, b"" where none
+            came; () = the camera was read raw.
+        extras: messages of further topics, in the order of their stamps: commands, TF, status ...
     """
 
     stamps: NDArray[np.float64]
@@ -47,9 +71,16 @@ class Trace:
     joint_velocities: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     actions: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     frame_id: str = "camera_color_optical_frame"
+    compressed: tuple[bytes, ...] = ()
+    extras: tuple[RawMessage, ...] = ()
 
     def __post_init__(self) -> None:
-        check_rgb(self.frames, ndim=4)
+        if len(self.frames):
+            check_rgb(self.frames, ndim=4)
+        if self.compressed and len(self.compressed) != len(self.frames):
+            raise InvalidArgumentError(
+                f"trace: {len(self.frames)} frames want as many compressed ones or none, got {len(self.compressed)}."
+            )
         if self.stamps.shape != (len(self.frames),):
             raise InvalidArgumentError(
                 f"trace: {len(self.frames)} frames want as many stamps, got shape {self.stamps.shape}."
@@ -79,6 +110,7 @@ class RolloutRecord:
         first_frame: (H, W, 3) uint8 RGB before the policy moves; None = the camera was silent.
         recording: file name inside recordings/; "" = none kept.
         labels: oldest first, undone ones left out; the last one is in force.
+        second_looks: blind ones, oldest first, undone ones left out; never in force.
         facts: software versions, speed scaling, git revision ...
     """
 
@@ -98,6 +130,7 @@ class RolloutRecord:
     first_frame: NDArray[np.uint8] | None = None
     recording: str = ""
     labels: tuple[Label, ...] = ()
+    second_looks: tuple[Label, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,6 +140,12 @@ class RolloutRecord:
             )
         if self.purpose not in PURPOSES:
             raise InvalidArgumentError(f"purpose {self.purpose[:40]!r}: want one of {PURPOSES}.")
+        if any(x.second_look for x in self.labels) or not all(
+            x.second_look for x in self.second_looks
+        ):
+            raise InvalidArgumentError(
+                f"rollout {self.id}: second looks belong into `second_looks`, all others into `labels`."
+            )
         if self.first_frame is not None:
             check_rgb(self.first_frame)
 

@@ -54,7 +54,7 @@ class RolloutStore(StoreReader):
             StorageError: the disk is full, or the file damaged; nothing of the rollout was stored.
         """
         row = record_row(record)
-        labels = [label_row(record.id, label) for label in record.labels]
+        labels = [label_row(record.id, label) for label in (*record.labels, *record.second_looks)]
         frame = None if record.first_frame is None else encode_frame(record.first_frame)
         with self._writing():
             known = self._find(record.id)
@@ -70,26 +70,41 @@ class RolloutStore(StoreReader):
         return self.get(record.id)
 
     def label(self, rollout_id: str, label: Label) -> RolloutRecord:
-        """Append a label; it is in force from now on. `label.stamp` is the caller's clock."""
+        """Append a label; it is in force from now on, unless it is a second look. `label.stamp` is the caller's clock.
+
+        Raises:
+            InvalidArgumentError: a second look at a rollout that nobody has labelled yet.
+        """
         row = label_row(rollout_id, label)
         with self._writing():
             self._require(rollout_id)
+            if label.second_look and self._newest("standing", rollout_id) is None:
+                raise InvalidArgumentError(
+                    f"rollout {rollout_id} has no label yet: a second look wants a first one."
+                )
             self._insert("labels", row)
         return self.get(rollout_id)
 
-    def undo(self, rollout_id: str, labeler: str = "", stamp: float = 0.0) -> RolloutRecord:
+    def undo(
+        self, rollout_id: str, labeler: str = "", stamp: float = 0.0, second_look: bool = False
+    ) -> RolloutRecord:
         """Take the label in force back; the one before it is in force again, the history keeps both entries.
 
+        Args:
+            rollout_id: of the rollout.
+            labeler: who takes it back.
+            stamp: the caller's clock, seconds since the epoch.
+            second_look: take the newest second look back instead.
+
         Raises:
-            InvalidArgumentError: the rollout has no label.
+            InvalidArgumentError: the rollout has no such label.
         """
+        view, what = ("second_looks", "second look") if second_look else ("standing", "label")
         with self._writing():
             self._require(rollout_id)
-            newest = self._db.execute(
-                "SELECT max(seq) AS seq FROM standing WHERE rollout_id = ?", (rollout_id,)
-            ).fetchone()["seq"]
+            newest = self._newest(view, rollout_id)
             if newest is None:
-                raise InvalidArgumentError(f"rollout {rollout_id} has no label to take back.")
+                raise InvalidArgumentError(f"rollout {rollout_id} has no {what} to take back.")
             self._insert("labels", undo_row(rollout_id, labeler, stamp, newest))
         return self.get(rollout_id)
 
@@ -123,14 +138,22 @@ class RolloutStore(StoreReader):
             self._db.close()
             raise
 
+    def _newest(self, view: str, rollout_id: str) -> int | None:
+        found: int | None = self._db.execute(
+            f"SELECT max(seq) AS seq FROM {view} WHERE rollout_id = ?", (rollout_id,)
+        ).fetchone()["seq"]
+        return found
+
     def _insert(self, table: str, row: Row) -> None:
         names, marks = ", ".join(row), ", ".join("?" * len(row))
         self._db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
 
     def _check_same(self, record: RolloutRecord, row: Row, digest: str) -> None:
-        entries = self.history(record.id)
-        given = [e.label for e in entries if e.label is not None][: len(record.labels)]
-        standing = [e.label for e in entries if e.label is not None and not e.undone]
+        entries = [e for e in self.history(record.id) if e.label is not None]
+        # Second looks come later than the rollout: who adds it again need not know them.
+        judged = [e for e in entries if e.label is not None and not e.label.second_look]
+        given = [e.label for e in judged][: len(record.labels)]
+        standing = [e.label for e in judged if not e.undone]
         if digest != row["digest"]:
             raise InvalidArgumentError(
                 f"rollout {record.id} is stored already with other content: give the new one a new id."

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from robomd_ros.core.agreement import Look
 from robomd_ros.core.errors import InvalidArgumentError, UnknownIdError
 from robomd_ros.core.frame_codec import decode_frame
 from robomd_ros.core.outcome import Label, Outcome
@@ -158,6 +159,18 @@ class StoreReader:
             ).fetchone()
             return row["r"], row["l"]
 
+    def looks(self) -> list[Look]:
+        """The newest second look at each rollout that has one, beside the label in force when it was given.
+
+        Where the two disagreed and the rollout was labelled anew because of that, they still disagree here.
+        """
+        with self._reading():
+            rows = self._db.execute(
+                "SELECT l.*, r.perturbation_id FROM labels AS l JOIN rollouts AS r ON r.id = l.rollout_id "
+                "WHERE l.rollout_id IN (SELECT rollout_id FROM second_looks) ORDER BY l.seq"
+            ).fetchall()
+        return pair_looks(rows)
+
     def data_hash(self) -> str:
         """SHA-256 of the evidence: perturbations, first frames, outcomes and policy, whatever the order and the ids."""
         with self._reading():
@@ -193,7 +206,7 @@ class StoreReader:
         return [
             read_record(
                 row,
-                tuple(labels.get(row["id"], ())),
+                labels.get(row["id"], ()),
                 decode_frame(frames[row["id"]]) if row["id"] in frames else None,
             )
             for row in rows
@@ -201,8 +214,9 @@ class StoreReader:
 
     def _labels(self, ids: list[str]) -> dict[str, list[Label]]:
         found: dict[str, list[Label]] = {}
-        for row in self._of("standing", ids, "ORDER BY seq"):
-            found.setdefault(row["rollout_id"], []).append(read_label(row))
+        for view in ("standing", "second_looks"):
+            for row in self._of(view, ids, "ORDER BY seq"):
+                found.setdefault(row["rollout_id"], []).append(read_label(row))
         return found
 
     def _frames(self, ids: list[str]) -> dict[str, bytes]:
@@ -230,6 +244,24 @@ class StoreReader:
     def _reading(self) -> Iterator[None]:
         with self._lock, storage_errors(self.path):
             yield
+
+
+def pair_looks(rows: Iterable[Row]) -> list[Look]:
+    """From entries of table `labels` in their order, with `perturbation_id`, to pairs; see `StoreReader.looks`."""
+    entries = list(rows)
+    undone = {row["undoes"] for row in entries}
+    in_force: dict[str, dict[int, Row]] = {}
+    found: dict[str, Look] = {}
+    for row in entries:
+        rollout_id, before = row["rollout_id"], in_force.setdefault(row["rollout_id"], {})
+        if row["undoes"] is not None:
+            before.pop(row["undoes"], None)
+        elif not row["second_look"]:
+            before[row["seq"]] = row
+        elif row["seq"] not in undone and before:
+            first = read_label(before[max(before)])
+            found[rollout_id] = Look(rollout_id, row["perturbation_id"], first, read_label(row))
+    return list(found.values())
 
 
 def _as_dict(cursor: Any, row: tuple[Any, ...]) -> Row:

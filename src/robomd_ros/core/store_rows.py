@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,13 +75,21 @@ def _entry(rollout_id: str, label: Label, undoes: int | None) -> Row:
         "reason": _text("reason", label.reason),
         "phase": _text("phase", label.phase),
         "undoes": undoes,
+        "second_look": int(label.second_look),
     }
     return row | {"digest": row_digest(row)}
 
 
 def row_digest(row: Mapping[str, Any]) -> str:
-    """Hash of the columns that never change: all but the row's number and the recording's name."""
-    fixed = sorted((k, v) for k, v in row.items() if k not in ("seq", "recording", "digest"))
+    """Hash of the columns that never change: all but the row's number and the recording's name.
+
+    A `second_look` of 0 is left out, so that rows and journals of schema 1, which had no such column, keep their hash.
+    """
+    fixed = sorted(
+        (k, v)
+        for k, v in row.items()
+        if k not in ("seq", "recording", "digest") and (k != "second_look" or v)
+    )
     return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()
 
 
@@ -93,13 +101,20 @@ def read_label(row: Mapping[str, Any]) -> Label:
         raise StorageError(
             f"a label of rollout {row['rollout_id']!r} is damaged: {error}"
         ) from error
-    return Label(outcome, row["labeler"], row["stamp"], row["reason"], row["phase"])
+    return Label(
+        outcome,
+        row["labeler"],
+        row["stamp"],
+        row["reason"],
+        row["phase"],
+        bool(row.get("second_look", 0)),  # schema 1 had none
+    )
 
 
 def read_record(
-    row: Mapping[str, Any], labels: tuple[Label, ...], frame: NDArray[np.uint8] | None
+    row: Mapping[str, Any], labels: Sequence[Label], frame: NDArray[np.uint8] | None
 ) -> RolloutRecord:
-    """The record of a row of table `rollouts`.
+    """The record of a row of table `rollouts`; `labels` are all that stand, second looks included.
 
     Raises:
         StorageError: the row is damaged.
@@ -114,7 +129,8 @@ def read_record(
             perturbation=Perturbation(variations),
             control=Control(row["control"]),
             first_frame=frame,
-            labels=labels,
+            labels=tuple(label for label in labels if not label.second_look),
+            second_looks=tuple(label for label in labels if label.second_look),
             facts=json.loads(row["facts"]),
             **{name: row[name] for name in _PLAIN},
         )

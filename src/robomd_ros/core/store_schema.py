@@ -15,9 +15,26 @@ class DamagedStoreError(StorageError):
     """The file is no whole rollout store; a repair sets it aside and reads out what it can."""
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x726D6431  # "rmd1"
 BUSY_TIMEOUT_MS = 10_000
+
+_NOT_UNDONE = "l.undoes IS NULL AND NOT EXISTS (SELECT 1 FROM labels AS u WHERE u.undoes = l.seq)"
+_VIEWS = (
+    f"CREATE VIEW standing AS SELECT * FROM labels AS l WHERE NOT l.second_look AND {_NOT_UNDONE}",
+    f"CREATE VIEW second_looks AS SELECT * FROM labels AS l WHERE l.second_look AND {_NOT_UNDONE}",
+)
+_FROM_1_TO_2 = (
+    "ALTER TABLE labels ADD COLUMN second_look INTEGER NOT NULL DEFAULT 0",
+    "DROP VIEW standing",
+    *_VIEWS,
+)
+"""Schema 2 added second looks."""
+_READ_1_AS_2 = (
+    "PRAGMA temp_store=MEMORY",
+    "CREATE TEMP VIEW second_looks AS SELECT * FROM labels WHERE 0",
+)
+"""A reader cannot migrate: in a store of schema 1 it finds a temporary, empty view of second looks."""
 
 _TABLES = (
     """CREATE TABLE rollouts (
@@ -44,7 +61,8 @@ _TABLES = (
         outcome INTEGER NOT NULL,               -- 0 in an undo entry
         labeler TEXT NOT NULL, stamp REAL NOT NULL, reason TEXT NOT NULL, phase TEXT NOT NULL,
         undoes INTEGER UNIQUE REFERENCES labels(seq),
-        digest TEXT NOT NULL)""",
+        digest TEXT NOT NULL,
+        second_look INTEGER NOT NULL DEFAULT 0) -- 1 = blind, never in force""",
     "CREATE INDEX labels_by_rollout ON labels(rollout_id, seq)",
     """CREATE TRIGGER labels_are_kept BEFORE DELETE ON labels
         BEGIN SELECT RAISE(ABORT, 'labels are appended, never removed'); END""",
@@ -52,15 +70,14 @@ _TABLES = (
         BEGIN SELECT RAISE(ABORT, 'labels are appended, never overwritten'); END""",
     """CREATE TRIGGER rollouts_are_kept BEFORE DELETE ON rollouts
         BEGIN SELECT RAISE(ABORT, 'rollouts are never removed'); END""",
-    """CREATE VIEW standing AS SELECT * FROM labels AS l WHERE l.undoes IS NULL
-        AND NOT EXISTS (SELECT 1 FROM labels AS u WHERE u.undoes = l.seq)""",
+    *_VIEWS,
     """CREATE VIEW judged AS SELECT r.*, coalesce((SELECT s.outcome FROM standing AS s
         WHERE s.rollout_id = r.id ORDER BY s.seq DESC LIMIT 1), 0) AS outcome FROM rollouts AS r""",
 )
 
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database in WAL mode with every commit on disk; create the tables in a new one.
+    """Open the database in WAL mode with every commit on disk; create the tables in a new one, migrate those of an old one.
 
     Raises:
         NotReadyError: read_only and there is no database yet.
@@ -142,6 +159,19 @@ def _configure(db: sqlite3.Connection, path: Path, read_only: bool) -> None:
     if not read_only:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
+    if version == 1:
+        _modernize(db, read_only)
+
+
+def _modernize(db: sqlite3.Connection, read_only: bool) -> None:
+    if read_only:
+        for statement in _READ_1_AS_2:
+            db.execute(statement)
+        return
+    with transaction(db):
+        for statement in _FROM_1_TO_2:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
