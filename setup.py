@@ -58,7 +58,6 @@ setup(
         "pyyaml",
         "rich",
         "rosbags",
-        "rosbags-image",
         "safetensors",
         "scikit-learn",
         "scipy",

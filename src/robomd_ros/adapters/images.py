@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from rosbags.image import ImageError, compressed_image_to_cvimage, image_to_cvimage
-from rosbags.image.image import to_cvtype
 from sensor_msgs.msg import CompressedImage, Image
 
+from robomd_ros.adapters import pixels
 from robomd_ros.core.answers import MAX_IMAGE_SIDE
 from robomd_ros.core.errors import InvalidArgumentError, TooLargeError
 from robomd_ros.core.records import check_rgb
@@ -33,7 +33,7 @@ def image_to_msg(rgb: NDArray[np.uint8], stamp: Time, frame_id: str = "") -> Ima
 
 
 def image_from_msg(msg: Image) -> NDArray[np.uint8]:
-    """RGB of any usual encoding (rgb8, bgr8, rgba8, bgra8, mono8, mono16, bayer, yuv422), rows unpadded, own memory.
+    """RGB of any of pixels.ENCODINGS, rows unpadded, either byte order, own memory.
 
     Raises:
         InvalidArgumentError: an unknown encoding, or sizes that contradict each other.
@@ -44,25 +44,18 @@ def image_from_msg(msg: Image) -> NDArray[np.uint8]:
         raise (TooLargeError if height and width else InvalidArgumentError)(
             f"image of {width}x{height}; want 1 to {MAX_IMAGE_SIDE} a side."
         )
-    try:
-        _, _, dtype, channels = to_cvtype(msg.encoding)
-    except ImageError:
+    encoding = pixels.ENCODINGS.get(msg.encoding)
+    if encoding is None:
         raise InvalidArgumentError(
-            f"image encoding {msg.encoding[:40]!r} is not known; send rgb8, bgr8 or mono8."
-        ) from None
-    row = width * channels * np.dtype(dtype).itemsize
+            f"image encoding {msg.encoding[:40]!r} is not known; send one of {', '.join(pixels.ENCODINGS)}."
+        )
+    row = width * encoding.channels * np.dtype(encoding.dtype).itemsize
     if msg.step < row or len(msg.data) != msg.step * height:
         raise InvalidArgumentError(
             f"image {width}x{height} {msg.encoding}: want step >= {row} and step x height bytes, "
             f"got step {msg.step} and {len(msg.data)} bytes."
         )
-    try:
-        rgb = image_to_cvimage(msg if msg.step == row else _unpadded(msg, row), "rgb8")
-    except (ImageError, ValueError, TypeError) as error:
-        raise InvalidArgumentError(
-            f"image encoding {msg.encoding[:40]!r} cannot be turned into RGB: {error}"
-        ) from error
-    return _own_rgb(rgb)
+    return _own(pixels.to_rgb(msg, pixels.cv_bridge()))
 
 
 def image_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
@@ -81,14 +74,18 @@ def image_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
         size = PilImage.open(io.BytesIO(msg.data)).size
         if max(size) > MAX_IMAGE_SIDE:
             raise TooLargeError(f"image of {size[0]}x{size[1]}; want 1 to {MAX_IMAGE_SIDE} a side.")
-        rgb = compressed_image_to_cvimage(msg, "rgb8")
-    except (OSError, AssertionError, ImageError, PilImage.DecompressionBombError) as error:
-        if isinstance(error, TooLargeError):
-            raise
-        raise InvalidArgumentError(
-            f"compressed image ({msg.format[:40]!r}, {len(msg.data)} bytes) cannot be decoded: {type(error).__name__}."
-        ) from error
-    return _own_rgb(rgb)
+        rgb = pixels.decode(msg, pixels.cv_bridge())
+    except (OSError, cv2.error, PilImage.DecompressionBombError) as error:
+        raise _undecodable(msg) from error
+    if rgb is None:
+        raise _undecodable(msg)
+    return _own(rgb)
+
+
+def _undecodable(msg: CompressedImage) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"compressed image ({msg.format[:40]!r}, {len(msg.data)} bytes) cannot be decoded; send jpeg or png."
+    )
 
 
 def image_to_png(rgb: NDArray[np.uint8], stamp: Time, frame_id: str = "") -> CompressedImage:
@@ -103,22 +100,7 @@ def image_to_png(rgb: NDArray[np.uint8], stamp: Time, frame_id: str = "") -> Com
     return msg
 
 
-def _unpadded(msg: Image, row: int) -> Image:
-    rows = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    out = Image(
-        height=msg.height,
-        width=msg.width,
-        encoding=msg.encoding,
-        is_bigendian=msg.is_bigendian,
-        step=row,
-    )
-    out.data.frombytes(rows.tobytes())
-    return out
-
-
-def _own_rgb(image: NDArray) -> NDArray[np.uint8]:
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    out: NDArray[np.uint8] = np.array(image, dtype=np.uint8, order="C")
-    check_rgb(out)
-    return out
+def _own(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture itself where it owns its memory, else a copy."""
+    check_rgb(rgb)
+    return rgb if rgb.flags.owndata and rgb.flags.writeable else np.array(rgb, order="C")
