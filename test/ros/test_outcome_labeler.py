@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,46 @@ def test_person_labels_undoes_and_relabels(
     until(lambda: len(cell.labeled) == 5)  # one a stored rollout, one a label or undo
     with Study.open(tmp_path / "s").store(read_only=True) as store:
         assert len(store.history("r1")) == 4
+
+
+def test_second_looks_are_told_apart_and_nothing_is_said_twice(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path
+) -> None:
+    add_labeler(graph, cell, tmp_path / "s")
+
+    def label(rollout_id: str, value: int, labeler: str, **fields: bool) -> LabelOutcome.Response:
+        request = LabelOutcome.Request(rollout_id=rollout_id, **fields)
+        request.outcome = OutcomeMsg(value=value, labeler=labeler)
+        return graph.call(cell, LabelOutcome, names.LABEL_OUTCOME, request)
+
+    for index in range(4):
+        cell.rollout(f"r{index}", 2, OutcomeMsg.UNKNOWN)
+    until(lambda: len(cell.labeled) == 4)
+    assert label("r0", OutcomeMsg.SUCCESS, "bob", second_look=True).error_code == (
+        ErrorCode.INVALID_ARGUMENT  # nobody has looked a first time
+    )
+    first = (OutcomeMsg.SUCCESS, OutcomeMsg.SUCCESS, OutcomeMsg.FAILURE, OutcomeMsg.FAILURE)
+    for index, value in enumerate(first):
+        label(f"r{index}", value, "ann")
+        assert label(f"r{index}", value, "ann").rollout.label_count == 1
+    assert math.isnan(until(lambda: [s for s in cell.summaries if s.failures == 2])[-1].kappa)
+    for index, value in enumerate((*first[:3], OutcomeMsg.SUCCESS)):
+        for _ in range(2):
+            seen = label(f"r{index}", value, "bob", second_look=True).rollout
+            assert (seen.outcome.value, seen.outcome.labeler) == (first[index], "ann")
+            assert (seen.second_look.value, seen.second_look.labeler) == (value, "bob")
+            assert seen.label_count == 1
+    assert label("", OutcomeMsg.SUCCESS, "bob", second_look=True).error_code == (
+        ErrorCode.INVALID_ARGUMENT
+    )
+    summary = until(lambda: [s for s in cell.summaries if s.second_looks == 4])[-1]
+    assert summary.kappa == pytest.approx(0.5)  # 3 of 4 alike, 2 by chance
+    assert label("r3", 0, "bob", undo=True, second_look=True).rollout.second_look.value == 0
+    until(lambda: [s for s in cell.summaries if s.second_looks == 3])
+    assert label("r3", OutcomeMsg.INVALID, "ann").rollout.label_count == 2
+    with Study.open(tmp_path / "s").store(read_only=True) as store:
+        assert len(store.history("r3")) == 4
+        assert len(store.history("r0")) == 2
 
 
 def test_list_rollouts(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def label_to_msg(label: Label | None) -> OutcomeMsg:
     )
 
 
-def label_from_msg(msg: OutcomeMsg) -> Label:
+def label_from_msg(msg: OutcomeMsg, second_look: bool = False) -> Label:
     """Message to core; stamp 0 becomes now.
 
     Raises:
@@ -117,7 +117,9 @@ def label_from_msg(msg: OutcomeMsg) -> Label:
         if len(getattr(msg, name)) > limit:
             raise TooLargeError(f"{name} of {len(getattr(msg, name))} characters; at most {limit}.")
     stamp = stamps.to_seconds(msg.stamp) or time.time()
-    return Label(Outcome(msg.value), msg.labeler.strip(), stamp, msg.reason, msg.phase)
+    return Label(
+        Outcome(msg.value), msg.labeler.strip(), stamp, msg.reason, msg.phase, bool(second_look)
+    )
 
 
 def record_to_msg(record: RolloutRecord) -> LabeledRollout:
@@ -138,6 +140,7 @@ def record_to_msg(record: RolloutRecord) -> LabeledRollout:
         record.facts.get(_VERIFIED) == "true",
     )
     msg.outcome = label_to_msg(record.labels[-1] if record.labels else None)
+    msg.second_look = label_to_msg(record.second_looks[-1] if record.second_looks else None)
     msg.label_count = len(record.labels)
     msg.seed = int(record.seed)
     msg.frames = int(record.frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sensor_msgs.msg import CompressedImage
 
 from robomd_msgs.msg import RolloutSummary
@@ -9,6 +11,7 @@ from robomd_msgs.srv import ListRollouts
 from robomd_ros.adapters import stamps
 from robomd_ros.adapters.conversions import record_to_msg
 from robomd_ros.adapters.images import image_to_png
+from robomd_ros.core.agreement import agreement
 from robomd_ros.core.errors import (
     InvalidArgumentError,
     NotReadyError,
@@ -76,7 +79,7 @@ def fill_page(
 
 def summary(keeper: StudyKeeper) -> RolloutSummary:
     """The whole store in a few numbers, its newest rollouts, and why it takes no more."""
-    msg = RolloutSummary(study=str(keeper.folder))
+    msg = RolloutSummary(study=str(keeper.folder), kappa=math.nan)
     msg.header.stamp = stamps.wall()
     try:
         if keeper.open():
@@ -92,6 +95,8 @@ def _fill_summary(keeper: StudyKeeper, msg: RolloutSummary) -> None:
     msg.total, msg.unlabeled = counts.total, counts.unlabeled
     msg.successes, msg.failures = counts.successes, counts.failures
     msg.not_evidence = counts.not_evidence + counts.controls
+    looked = agreement(keeper.store().looks())
+    msg.second_looks, msg.kappa = looked.looks, float(looked.kappa)
     msg.latest = [record_to_msg(row) for row in keeper.store().page(limit=LATEST)[1]]
     msg.quarantined = _quarantined(keeper)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,13 @@ from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.store_view import fill_page, summary
 from robomd_ros.core.assembly import JointBuffer, JointSample, RolloutAssembly
 from robomd_ros.core.errors import (
+    InvalidArgumentError,
     NotReadyError,
     TooLargeError,
     UnknownIdError,
 )
+from robomd_ros.core.outcome import Label
+from robomd_ros.core.records import RolloutRecord
 from robomd_ros.recording.keeper import StudyKeeper
 
 _OPEN_ROLLOUTS = 4
@@ -97,6 +100,7 @@ class OutcomeLabelerNode(RobomdNode):
         self._config = declare(self, OutcomeLabelerConfig)
         self._keeper = StudyKeeper(Path(self._config.study), self._config.keep_recordings)
         self._lock = threading.Lock()
+        self._judging = threading.Lock()
         self._rollouts: OrderedDict[str, _Rollout] = OrderedDict()
         self._joints = JointBuffer(100_000)
         self._seen: Perturbation | None = None
@@ -233,16 +237,22 @@ class OutcomeLabelerNode(RobomdNode):
     # -- services -------------------------------------------------------------------------------------------------
 
     def _label(self, request: Any, response: Any) -> None:
-        label = None if request.undo else label_from_msg(request.outcome)
+        second = bool(request.second_look)
+        label = None if request.undo else label_from_msg(request.outcome, second)
         if len(request.rollout_id) > MAX_NAME or len(request.outcome.labeler) > MAX_NAME:
             raise TooLargeError(f"rollout_id or labeler of more than {MAX_NAME} characters.")
+        if second and not request.rollout_id:
+            raise InvalidArgumentError("a second look names its rollout: rollout_id is empty.")
         rollout_id = self._resolve(request.rollout_id)
         self._keeper.wait_stored(rollout_id, self._config.label_wait)
         store = self._store_for(rollout_id)
-        if label is None:
-            record = store.undo(rollout_id, request.outcome.labeler, time.time())
-        else:
-            record = store.label(rollout_id, label)
+        with self._judging:
+            if label is None:
+                record = store.undo(rollout_id, request.outcome.labeler, time.time(), second)
+            elif _says_already(store.get(rollout_id), label):
+                record = store.get(rollout_id)  # a key that bounced, a call that was sent again
+            else:
+                record = store.label(rollout_id, label)
         response.rollout = record_to_msg(record)
         self._labeled.publish(response.rollout)
         self._publish_summary()
@@ -314,6 +324,12 @@ class OutcomeLabelerNode(RobomdNode):
             self._rollouts.clear()
         self._keeper.flush()
         self._keeper.close()
+
+
+def _says_already(record: RolloutRecord, label: Label) -> bool:
+    """The newest label of its kind is of the same person and says the same: once more would be no other judgement."""
+    said = record.second_looks if label.second_look else record.labels
+    return bool(said) and replace(said[-1], stamp=label.stamp) == label
 
 
 def main() -> None:
