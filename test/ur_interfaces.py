@@ -7,6 +7,7 @@ format. They lie in a folder below the environment that no process looks into by
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -74,3 +75,13 @@ def environment() -> dict[str, str]:
     default = {"AMENT_PREFIX_PATH": sys.prefix}
     theirs = {name: os.environ.get(name) or default.get(name, "") for name in wanted}
     return {k: os.pathsep.join(filter(None, [str(v), theirs[k]])) for k, v in wanted.items()}
+
+
+def use_here() -> None:
+    """Make the interfaces importable in this process; LD_LIBRARY_PATH is read only when a process starts."""
+    variables = environment()
+    for library in sorted((folder() / "lib").glob("lib*__rosidl_typesupport_*_c.so")):
+        ctypes.CDLL(str(library))  # rmw asks for it by its bare name, which finds what is loaded
+    packages = variables["PYTHONPATH"].split(os.pathsep)[0]
+    if packages not in sys.path:
+        sys.path.insert(0, packages)
