@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from synthetic_cell import CATALOGUE, STEP, SyntheticCell, picture
 from robomd_msgs.msg import Outcome as OutcomeMsg
 from robomd_msgs.msg import Perturbation
 from robomd_msgs.srv import LabelOutcome, ListRollouts
-from robomd_ros.adapters import names, qos
+from robomd_ros.adapters import names, qos, session_ports
 from robomd_ros.adapters.base import WARN
 from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.adapters.session_ports import Deadlines, RosPorts
@@ -280,6 +281,36 @@ def test_a_session_waits_for_the_disk_not_for_another_rollout(
     assert until(lambda: outcome("s1-0000-1")) is Outcome.SUCCESS
     with pytest.raises(UnknownIdError, match="not stored"):
         until(lambda: outcome("s1-0001-2"))
+
+
+def test_a_label_whose_event_got_lost_is_found_in_the_store(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_ports, "_ASK", 0.2)
+    add_labeler(graph, cell, tmp_path / "s")
+    cell.rollout("r0", 2, OutcomeMsg.UNKNOWN)
+    until(lambda: cell.labeled)
+    # An operator may take for ever, and labels while the session's node is away.
+    ports = RosPorts(graph.add(DiagnosisNode), CATALOGUE, Deadlines(5.0, 5.0, 5.0, label=0.0), "")
+    found: list[Outcome] = []
+    wait = threading.Thread(target=lambda: found.append(ports.outcome("r0")))
+    ports._labels = _Deaf()
+    wait.start()
+    request = LabelOutcome.Request(rollout_id="r0")
+    request.outcome = OutcomeMsg(value=OutcomeMsg.FAILURE, labeler="ann")
+    graph.call(cell, LabelOutcome, names.LABEL_OUTCOME, request)
+    wait.join(20)
+    assert found == [Outcome.FAILURE]
+    monkeypatch.setattr(session_ports, "_LOST", 0.5)
+    with pytest.raises(UnknownIdError, match="not stored"):
+        ports.outcome("never-stored")
+
+
+class _Deaf(dict):
+    """Events that got lost on the way."""
+
+    def __setitem__(self, *_: object) -> None:
+        pass
 
 
 def test_what_has_finished_is_stored_at_the_end(

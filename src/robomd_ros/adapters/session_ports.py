@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from robomd_ros.core.errors import (
     CancelledByUserError,
     DeadlineError,
     StorageError,
+    UnavailableError,
     UnknownIdError,
 )
 from robomd_ros.core.outcome import Control, Outcome
@@ -34,6 +35,10 @@ from robomd_ros.search.session_loop import Past
 _PAGE = 500
 _CALL = 5.0
 """Deadline of a service that answers at once [s]."""
+_ASK = 5.0
+"""Pause between two looks into the store while a label is waited for [s]."""
+_LOST = 30.0
+"""A finished rollout that the store does not have by then will not come [s]."""
 _TRAIN = 6 * 3600.0
 """Deadline of a training [s]."""
 _TRAIN_QUIET = 120.0
@@ -96,13 +101,7 @@ class RosPorts:
     def history(self) -> list[Past]:
         """Pages through robomd/list_rollouts; StorageError while rollouts wait for the disk, which no page shows."""
         self._check_store()
-        past: list[Past] = []
-        while True:
-            request = ListRollouts.Request(offset=len(past), limit=_PAGE, outcome=ALL_OUTCOMES)
-            page = call_service(self._list, request, _CALL, self.cancelled)
-            past += [_past(rollout) for rollout in page.rollouts]
-            if not page.rollouts or len(past) >= page.total:
-                return past[::-1]
+        return [_past(rollout) for rollout in self._stored(_PAGE)][::-1]
 
     def suggest(self, strategy: str, count: int, seed: int) -> list[Perturbation]:
         """Asks robomd/suggest_next."""
@@ -136,19 +135,26 @@ class RosPorts:
         )
 
     def outcome(self, rollout_id: str) -> Outcome:
-        """Waits for robomd/labeled_rollout; asks the store where the event itself got lost."""
-        try:
-            return self._wait_label(rollout_id)
-        except DeadlineError as late:
-            request = ListRollouts.Request(limit=10, outcome=ALL_OUTCOMES)
-            page = call_service(self._list, request, _CALL, self.cancelled)
-            stored = {r.rollout_id: Outcome(r.outcome.value) for r in page.rollouts}
-            if rollout_id not in stored:
-                self._check_store()
-                raise UnknownIdError(str(late)) from None
-            if stored[rollout_id] is Outcome.UNKNOWN:
-                raise
-            return stored[rollout_id]
+        """Waits for robomd/labeled_rollout, and asks the store every few seconds: the event itself may have got lost.
+
+        A person may take for ever to label. A rollout that the store, asked for _LOST seconds, still does not have is
+        lost all the same.
+        """
+        began = time.monotonic()
+        deadline = began + (self._deadlines.label or math.inf)
+        lost = min(deadline, began + _LOST)
+        while True:
+            found = self._wait_label(rollout_id, min(deadline, time.monotonic() + _ASK))
+            late = time.monotonic() >= deadline
+            must = time.monotonic() >= lost
+            if found is Outcome.UNKNOWN and (must or self._list.service_is_ready()):
+                found = self._ask_label(rollout_id, must)
+            if found is not Outcome.UNKNOWN:
+                return found
+            if late:
+                raise DeadlineError(
+                    f"rollout {rollout_id} was not labelled within {self._deadlines.label:g} s."
+                )
 
     def train(self, seed: int, progress: Callable[[str], None]) -> str:
         """Sends robomd/train_embedding and robomd/train_search goals."""
@@ -194,21 +200,46 @@ class RosPorts:
         if self._trouble and self._labelers():
             raise StorageError(self._trouble)
 
-    def _wait_label(self, rollout_id: str) -> Outcome:
-        limit = self._deadlines.label or math.inf
-        deadline = time.monotonic() + limit
+    def _wait_label(self, rollout_id: str, deadline: float) -> Outcome:
+        """The label as soon as it is told; UNKNOWN at the deadline."""
         with self._labelled:
             while (outcome := self._labels.get(rollout_id, Outcome.UNKNOWN)) is Outcome.UNKNOWN:
                 if self.cancelled():
                     raise CancelledByUserError(f"the wait for {rollout_id}'s label was cancelled.")
                 self._check_store()
                 if time.monotonic() >= deadline:
-                    raise DeadlineError(
-                        f"rollout {rollout_id} was not stored and labelled within {limit:g} s: is outcome_labeler running?"
-                    )
+                    return Outcome.UNKNOWN
                 self._labelled.wait(0.1)
             del self._labels[rollout_id]
             return outcome
+
+    def _ask_label(self, rollout_id: str, must_be_there: bool) -> Outcome:
+        """What the store says; UNKNOWN where it does not know the rollout or answers nothing and need not yet."""
+        try:
+            for rollout in self._stored():
+                if rollout.rollout_id == rollout_id:
+                    return Outcome(rollout.outcome.value)
+        except (UnavailableError, DeadlineError):
+            if must_be_there:
+                raise
+            return Outcome.UNKNOWN
+        if must_be_there:
+            self._check_store()
+            raise UnknownIdError(
+                f"rollout {rollout_id} was not stored: is outcome_labeler of this cell running?"
+            )
+        return Outcome.UNKNOWN
+
+    def _stored(self, limit: int = 50) -> Iterator[LabeledRollout]:
+        """All rollouts of the store, newest first, read page by page as they are asked for."""
+        offset = 0
+        while True:
+            request = ListRollouts.Request(offset=offset, limit=limit, outcome=ALL_OUTCOMES)
+            page = call_service(self._list, request, _CALL, self.cancelled)
+            yield from page.rollouts
+            offset += len(page.rollouts)
+            if not page.rollouts or offset >= page.total:
+                return
 
 
 def _past(msg: LabeledRollout) -> Past:
