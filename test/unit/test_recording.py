@@ -1,30 +1,38 @@
 import errno
+import io
+import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
+from PIL import Image as PilImage
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import QosDurability, QosReliability
 from store_samples import make_record, make_study, make_trace, same
 
-from robomd_ros.core.errors import InvalidArgumentError, StorageError
+from robomd_ros.core.assembly import FRAME_0
+from robomd_ros.core.errors import InvalidArgumentError, StorageError, UnavailableError
 from robomd_ros.core.frame_codec import decode_frame, encode_frame, encode_png
 from robomd_ros.core.outcome import Label, Outcome
-from robomd_ros.core.records import Trace
+from robomd_ros.core.records import RawMessage, Trace
 from robomd_ros.recording import (
     attach_recording,
     commit_rollout,
+    messages,
     read_recording,
     verify_recording,
     write_recording,
 )
-from robomd_ros.recording.messages import nanoseconds
+from robomd_ros.recording.messages import COMPRESSED, TYPES, header_stamp, nanoseconds
 from robomd_ros.recording.reader import read_info
+from robomd_ros.recording.schemas import schema, typestore
 
 
 @st.composite
@@ -62,6 +70,191 @@ def test_a_trace_comes_back(tmp_path_factory, trace):
     for name in ("stamps", "joint_stamps"):
         assert np.allclose(getattr(back, name), getattr(trace, name), rtol=0, atol=5e-7), name
     assert list(folder.iterdir()) == [folder / "r1.mcap"]
+
+
+def raw(topic, kind, stamp, latched=False, **fields):
+    """A message of any type with these fields, the others empty, as bytes."""
+    schema(kind)
+    store = typestore()
+    made = store.types[kind](**{**empty(kind), **fields})
+    return RawMessage(topic, kind, stamp, bytes(store.serialize_cdr(made, kind)), latched)
+
+
+def empty(kind):
+    """Fields of a type with nothing in them."""
+    zero = {"string": "", "bool": False, "float32": 0.0, "float64": 0.0}
+
+    def value(node, what):
+        if node == 1:
+            return zero.get(what[0], 0)
+        if node == 2:
+            return typestore().types[what](**empty(what))
+        return (
+            [] if what[0][0] == 2 or what[0][1][0] == "string" else np.zeros(what[1], what[0][1][0])
+        )
+
+    return {name: value(*field) for name, field in typestore().fielddefs[kind][1]}
+
+
+def jpeg(rgb, mode="JPEG"):
+    buffer = io.BytesIO()
+    PilImage.fromarray(rgb).save(buffer, mode)
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def make_extras():
+    """What a cell says besides its frames: with and without a header, latched and not, ours and the standard's."""
+    types = typestore().types
+    when = types["builtin_interfaces/msg/Time"](sec=3, nanosec=5)
+    fact = types["diagnostic_msgs/msg/KeyValue"](key="time_to_stop_ms", value="12")
+    header = types["std_msgs/msg/Header"](stamp=when, frame_id="base")
+    transform = types["geometry_msgs/msg/TransformStamped"](
+        **{
+            **empty("geometry_msgs/msg/TransformStamped"),
+            "header": header,
+            "child_frame_id": "tool0",
+        }
+    )
+    ns = 100_000_000
+    return (
+        raw("/tf_static", "tf2_msgs/msg/TFMessage", 0, True, transforms=[transform]),
+        raw("/robomd/cell_state", "robomd_msgs/msg/CellState", 0, True, message="ready", state=2),
+        raw("/robomd/rollout_status", "robomd_msgs/msg/RolloutStatus", 0, True, facts=[fact]),
+        *(
+            raw(
+                "/forward_position_controller/commands",
+                "std_msgs/msg/Float64MultiArray",
+                ns * n,
+                data=np.arange(6) + 0.5 * n,
+            )
+            for n in range(4)
+        ),
+        raw("/robomd/cell_state", "robomd_msgs/msg/CellState", 4 * ns, True, state=6),
+    )
+
+
+def by_topic(extras):
+    return {t: [m for m in extras if m.topic == t] for t in {m.topic for m in extras}}
+
+
+def test_every_message_of_a_recording_is_decoded_by_a_reader_that_knows_no_type(tmp_path):
+    extras = make_extras()
+    trace = replace(make_trace(), extras=extras)
+    path = tmp_path / write_recording(trace, tmp_path, "r1")
+    verify_recording(path)
+    found = {}
+    with AnyReader([path]) as bag:  # its types come from the file alone
+        for connection, stamp, data in bag.messages():
+            message = bag.deserialize(data, connection.msgtype)
+            found.setdefault(connection.topic, []).append((stamp, message))
+        offered = {c.topic: c.ext.offered_qos_profiles[0] for c in bag.connections}
+        for connection in bag.connections:
+            installed = schema(connection.msgtype)
+            assert bag.typestore.hash_rihs01(connection.msgtype) == installed[1]
+    for topic, sent in by_topic(extras).items():
+        assert [stamp for stamp, _ in found[topic]] == [m.stamp for m in sent]
+        latched = QosDurability.TRANSIENT_LOCAL if sent[0].latched else QosDurability.VOLATILE
+        assert offered[topic].durability is latched
+        assert offered[topic].reliability is QosReliability.RELIABLE
+    assert found["/tf_static"][0][1].transforms[0].child_frame_id == "tool0"
+    assert [m.state for _, m in found["/robomd/cell_state"]] == [2, 6]
+    assert found["/robomd/rollout_status"][0][1].facts[0].value == "12"
+    commands = [m.data for _, m in found["/forward_position_controller/commands"]]
+    assert np.array_equal(commands, np.arange(6) + 0.5 * np.arange(4)[:, None])
+    assert by_topic(read_recording(path).extras) == by_topic(extras)
+    assert read_info(path)["messages/forward_position_controller/commands"] == "4"
+
+
+def test_definitions_are_those_the_wire_uses(root):
+    installed = sorted((root / "src/robomd_msgs/msg").glob("*.msg"))
+    share = (
+        next(p for p in map(Path, sys.path) if (p / "robomd_msgs").is_dir()).parents[2] / "share"
+    )
+    for path in installed:
+        name = f"robomd_msgs/msg/{path.stem}"
+        built = json.loads((share / "robomd_msgs/msg" / f"{path.stem}.json").read_text())
+        hashes = {h["type_name"]: h["hash_string"] for h in built["type_hashes"]}
+        assert schema(name)[1] == hashes[name]
+
+
+@pytest.mark.parametrize(
+    "kind", ["nobody_msgs/msg/X", "std_msgs/Bool", "std_msgs/msg/../Bool", "std_msgs/msg/No"]
+)
+def test_a_type_that_is_not_installed_is_named(kind):
+    with pytest.raises(UnavailableError):
+        schema(kind)
+
+
+def test_a_recording_that_lacks_a_message_of_a_further_topic_is_noticed(tmp_path, monkeypatch):
+    counted = messages.Counter
+    monkeypatch.setattr(messages, "Counter", lambda topics: counted([*topics, "/tf_static"]))
+    name = write_recording(replace(make_trace(), extras=make_extras()), tmp_path, "r1")
+    monkeypatch.undo()
+    with pytest.raises(StorageError, match="1 of 2 messages on /tf_static"):
+        verify_recording(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        RawMessage("/joint_states", "sensor_msgs/msg/JointState", 0, b""),
+        RawMessage("relative", "std_msgs/msg/Bool", 0, b"\0\1\0\0\1"),
+        RawMessage("/bool", "std_msgs/msg/Bool", -1, b"\0\1\0\0\1"),
+        RawMessage("/robomd/cell_state", "std_msgs/msg/Bool", 0, b"\0\1\0\0\1"),
+        RawMessage("/x", "nobody_msgs/msg/X", 0, b"\0\1\0\0\1"),
+    ],
+)
+def test_a_further_message_that_does_not_fit_is_refused_and_leaves_nothing(tmp_path, extra):
+    trace = replace(make_trace(), extras=(*make_extras()[:2], extra))
+    with pytest.raises((InvalidArgumentError, UnavailableError)):
+        write_recording(trace, tmp_path, "r1")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mode", ["JPEG", "PNG"])
+def test_frames_are_kept_as_the_driver_compressed_them(tmp_path, mode):
+    trace, sent, lossy = make_trace(frames=4, size=16), [], mode == "JPEG"
+    for at, frame in enumerate(trace.frames):
+        sec = types_time(nanoseconds(trace.stamps[at]))
+        header = typestore().types["std_msgs/msg/Header"](stamp=sec, frame_id="camera")
+        data = jpeg(frame, mode)
+        kept = raw(COMPRESSED, TYPES[COMPRESSED], 0, header=header, format=mode.lower(), data=data)
+        assert header_stamp(kept.data) == nanoseconds(trace.stamps[at])
+        sent.append(kept.data)
+    sent[2] = b""  # was lost on the way: this one is kept raw
+    path = tmp_path / write_recording(replace(trace, compressed=tuple(sent)), tmp_path, "r1")
+    verify_recording(path)
+    back = read_recording(path)
+    assert back.compressed == tuple(sent)
+    assert np.array_equal(back.frames[2], trace.frames[2])
+    assert np.array_equal(back.frames, trace.frames) is not lossy
+    assert (read_info(path)["frames"], read_info(path)["compressed"]) == ("4", "3")
+    with AnyReader([path]) as bag:
+        assert {c.topic: c.msgcount for c in bag.connections}[COMPRESSED] == 3
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(StorageError):
+        verify_recording(path)
+
+
+def types_time(stamp):
+    return typestore().types["builtin_interfaces/msg/Time"](
+        sec=stamp // 10**9, nanosec=stamp % 10**9
+    )
+
+
+def test_without_frame_0_the_recording_stays_and_no_later_frame_stands_in(tmp_path):
+    study, trace = make_study(tmp_path / "s"), make_trace()
+    blind = replace(trace, stamps=np.zeros(0), frames=np.zeros((0, 0, 0, 3), np.uint8))
+    blind = replace(blind, actions=np.zeros((0, 0), np.float32), extras=make_extras())
+    with study.store() as store:
+        for rollout_id, kept in (("late", trace), ("blind", blind)):
+            record = make_record(rollout_id, facts={FRAME_0: "lost"})
+            stored = commit_rollout(study, store, record, kept)
+            assert stored.first_frame is None
+            back = read_recording(study.recordings / stored.recording)
+            assert np.array_equal(back.frames, kept.frames)
+            assert len(back.extras) == len(kept.extras)
+    assert study.check(deep=True) == []
 
 
 def test_rosbags_reads_the_same_pixels_with_standard_types(tmp_path):

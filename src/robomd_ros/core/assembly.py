@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robomd_ros.core.records import RolloutRecord, Trace
+from robomd_ros.core.records import RawMessage, RolloutRecord, Trace
+
+FRAME_0 = "frame_0"
+"""Fact of a record: "lost" = its recording begins later, so none of its frames was seen before the policy moved."""
 
 _NS = 1e-9
 
@@ -74,7 +78,7 @@ class RolloutAssembly:
     start: int = 0
     end: int = 0
     frames_expected: int = 0
-    bytes: int = 0
+    held: int = 0
     dropped: int = 0
     _frames: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     _shape: tuple[int, ...] = ()
@@ -84,11 +88,11 @@ class RolloutAssembly:
         if stamp in self._frames:
             return
         self._shape = self._shape or rgb.shape
-        if rgb.shape != self._shape or self.bytes + rgb.nbytes > max_bytes:
+        if rgb.shape != self._shape or self.held + rgb.nbytes > max_bytes:
             self.dropped += 1
             return
         self._frames[stamp] = rgb
-        self.bytes += rgb.nbytes
+        self.held += rgb.nbytes
 
     @property
     def frames(self) -> int:
@@ -100,25 +104,52 @@ class RolloutAssembly:
         """It has finished, and every frame the cell published is here."""
         return bool(self.end) and self.frames + self.dropped >= self.frames_expected
 
+    @property
+    def begin(self) -> int:
+        """STARTED's stamp, or that of the oldest frame when neither that status nor frame 0 came."""
+        return self.start or min(self._frames, default=self.end)
+
     def build(
-        self, record: RolloutRecord, joints: list[JointSample]
+        self,
+        record: RolloutRecord,
+        joints: list[JointSample],
+        compressed: Mapping[int, bytes] | None = None,
+        extras: tuple[RawMessage, ...] = (),
     ) -> tuple[RolloutRecord, Trace | None]:
-        """The record with its frame counts and first frame, and the trace; None = no frame came."""
+        """The record with its frame counts and first frame, and the trace; None = nothing came. The frames are given away.
+
+        Args:
+            record: made from the status.
+            joints: of the interval.
+            compressed: the camera driver's own messages by stamp, for Trace.compressed.
+            extras: messages of further topics.
+        """
         stamps = self._stamps()
         # Only the frame at STARTED's stamp was seen before the policy moved: without it there is no first frame.
+        first = self._frames.get(self.start)
         record = replace(
-            record,
-            frames=len(stamps),
-            frames_expected=self.frames_expected,
-            first_frame=self._frames.get(self.start),
+            record, frames=len(stamps), frames_expected=self.frames_expected, first_frame=first
         )
-        if not stamps:
+        if first is None:
+            record = replace(record, facts={**record.facts, FRAME_0: "lost"})
+        if not (stamps or joints or extras):
             return record, None
+        found = compressed or {}
         return record, Trace(
             stamps=np.array(stamps, np.float64) * _NS,
-            frames=np.stack([self._frames[s] for s in stamps]),
+            frames=self._take(stamps),
+            compressed=tuple(found.get(s, b"") for s in stamps) if found else (),
+            extras=extras,
             **_joint_arrays(joints),
         )
+
+    def _take(self, stamps: list[int]) -> NDArray[np.uint8]:
+        """(T, H, W, 3) frames; each is freed when it is copied, so that memory holds them once."""
+        frames = np.empty((len(stamps), *(self._shape or (0, 0, 3))), np.uint8)
+        for at, stamp in enumerate(stamps):
+            frames[at] = self._frames.pop(stamp)
+        self._frames.clear()
+        return frames
 
     def _stamps(self) -> list[int]:
         last = self.end or max(self._frames, default=0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from robomd_ros.core.assembly import FRAME_0
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.records import RolloutRecord, Trace
 from robomd_ros.core.store import RolloutStore
@@ -23,7 +24,8 @@ def commit_rollout(
 ) -> RolloutRecord:
     """Store a rollout; when this returns, its recording, first frame and labels are on the disk.
 
-    The first frame and the number of frames are taken from the trace where the record has none.
+    The first frame and the number of frames are taken from the trace where the record has none; a record whose facts say
+    that frame 0 was lost gets none, since a later frame shows the outcome.
 
     Args:
         study: where the recording goes.
@@ -40,7 +42,9 @@ def commit_rollout(
         StorageError: disk full or not writable; neither recording nor row remains, and it can be tried again.
     """
     if trace is not None:
-        frame = trace.frames[0] if record.first_frame is None else record.first_frame
+        frame = record.first_frame
+        if frame is None and len(trace.frames) and record.facts.get(FRAME_0) != "lost":
+            frame = trace.frames[0]
         record = replace(record, first_frame=frame, frames=record.frames or len(trace.frames))
     if store.holds(record.id):
         return store.add(record)  # the same once more, or an error

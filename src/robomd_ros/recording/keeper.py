@@ -148,9 +148,6 @@ class StudyKeeper:
             self.open()
         study, store = self._open  # type: ignore[misc]
         self._note_policy(study.meta.policy_id, record.policy_id)
-        if record.first_frame is None:
-            # The frame before motion was lost; the trace begins later, and a later frame shows the outcome.
-            trace = None
         return commit_rollout(study, store, record, trace, self.keep_recordings)
 
     def _note_policy(self, expected: str, policy_id: str) -> None:

@@ -1,39 +1,39 @@
-"""A core Trace as standard ROS 2 messages with their stamps, and back. CDR by rosbags, no rclpy."""
+"""A core Trace as ROS 2 messages with their stamps, and back. CDR by rosbags, no rclpy."""
 
 from __future__ import annotations
 
+import heapq
 import math
+import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
 
 from robomd_ros.core.errors import InvalidArgumentError, StorageError
-from robomd_ros.core.records import Trace
+from robomd_ros.core.records import RawMessage, Trace
+from robomd_ros.recording.schemas import typestore
 
 IMAGES = "/camera/image_raw"
+COMPRESSED = "/camera/image_raw/compressed"
 JOINTS = "/joint_states"
 ACTIONS = "/robomd/actions"
 ROLLOUT = "/robomd/rollout"
 TYPES = {
     IMAGES: "sensor_msgs/msg/Image",
+    COMPRESSED: "sensor_msgs/msg/CompressedImage",
     JOINTS: "sensor_msgs/msg/JointState",
     ACTIONS: "std_msgs/msg/Float32MultiArray",
     ROLLOUT: "diagnostic_msgs/msg/DiagnosticArray",
 }
-"""Topics of a recording. Only types that every ROS 2 has, so that nothing of ours is needed to open one."""
+"""Topics of the trace itself. Only types that every ROS 2 has, so that nothing of ours is needed to open one."""
+
+MESSAGES = "messages"
+"""Of further topics the description counts them: "messages/robomd/cell_state" = "3"."""
 
 _NANO = 1_000_000_000
-
-
-@cache
-def typestore() -> Typestore:
-    """The message types of ROS 2 Jazzy."""
-    return get_typestore(Stores.ROS2_JAZZY)
 
 
 def nanoseconds(stamp: float) -> int:
@@ -51,29 +51,61 @@ def seconds(stamp: Any) -> float:
     return float(stamp.sec + stamp.nanosec * 1e-9)
 
 
-def trace_messages(
-    trace: Trace, rollout_id: str, info: Mapping[str, str]
-) -> Iterator[tuple[str, int, bytes]]:
-    """Topic, log time [ns] and CDR bytes of every message, a topic after the other.
+def header_stamp(raw: bytes) -> int:
+    """Nanoseconds of the stamp of a CDR message that begins with a std_msgs/Header."""
+    if len(raw) < 12:
+        raise InvalidArgumentError(f"message of {len(raw)} bytes has no header.")
+    sec, nanosec = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)
+    return int(sec) * _NANO + int(nanosec)
+
+
+def trace_messages(trace: Trace, rollout_id: str, info: Mapping[str, str]) -> Iterator[RawMessage]:
+    """Every message in the order of the stamps, made when it is asked for.
 
     Action k is stamped with frame k, which the policy answered.
     """
     types, store = typestore().types, typestore()
 
-    def encoded(topic: str, stamp: int, message: Any) -> tuple[str, int, bytes]:
-        return topic, stamp, bytes(store.serialize_cdr(message, TYPES[topic]))
+    def encoded(topic: str, stamp: int, message: Any, latched: bool = False) -> RawMessage:
+        data = bytes(store.serialize_cdr(message, TYPES[topic]))
+        return RawMessage(topic, TYPES[topic], stamp, data, latched)
+
+    def image(at: int) -> RawMessage:
+        if trace.compressed and trace.compressed[at]:
+            data = trace.compressed[at]
+            return RawMessage(COMPRESSED, TYPES[COMPRESSED], stamps[at], data)
+        made = _image(types, trace.frames[at], stamps[at], trace.frame_id)
+        return encoded(IMAGES, stamps[at], made)
 
     stamps = [nanoseconds(s) for s in trace.stamps]
     joint_stamps = [nanoseconds(s) for s in trace.joint_stamps]
-    first = min([*stamps[:1], *joint_stamps[:1]], default=0)
-    yield encoded(ROLLOUT, first, _rollout(types, trace, rollout_id, info, first))
-    for stamp, frame in zip(stamps, trace.frames, strict=True):
-        yield encoded(IMAGES, stamp, _image(types, frame, stamp, trace.frame_id))
-    for at, stamp in enumerate(joint_stamps):
-        yield encoded(JOINTS, stamp, _joints(types, trace, at, stamp))
-    for at, action in enumerate(trace.actions):
-        stamp = stamps[min(at, len(stamps) - 1)]
-        yield encoded(ACTIONS, stamp, _action(types, action))
+    extra_stamps = [m.stamp for m in trace.extras]
+    first = min([*stamps[:1], *joint_stamps[:1], *extra_stamps[:1]], default=0)
+    about = encoded(ROLLOUT, first, _rollout(types, trace, rollout_id, info, first), True)
+    ends = [stamps[min(k, len(stamps) - 1)] if stamps else first for k in range(len(trace.actions))]
+    return heapq.merge(
+        iter([about]),
+        map(image, range(len(stamps))),
+        (encoded(JOINTS, t, _joints(types, trace, n, t)) for n, t in enumerate(joint_stamps)),
+        (encoded(ACTIONS, t, _action(types, trace.actions[k])) for k, t in enumerate(ends)),
+        trace.extras,
+        key=lambda m: m.stamp,
+    )
+
+
+def wanted_counts(info: Mapping[str, str]) -> Counter[str]:
+    """Messages a topic that a recording must hold by its own description.
+
+    Raises:
+        KeyError, ValueError: it is not one of ours.
+    """
+    counts = Counter({JOINTS: int(info["joint_states"]), ACTIONS: int(info["actions"]), ROLLOUT: 1})
+    counts[COMPRESSED] = int(info.get("compressed", 0))
+    counts[IMAGES] = int(info["frames"]) - counts[COMPRESSED]
+    for key, number in info.items():
+        if key.startswith(f"{MESSAGES}/"):
+            counts[key.removeprefix(MESSAGES)] = int(number)
+    return +counts
 
 
 def read_image(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
@@ -83,6 +115,13 @@ def read_image(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
         raise StorageError(f"recorded image is {message.encoding}, want rgb8.")
     frame = message.data.reshape(message.height, message.step)[:, : message.width * 3]
     pixels = frame.reshape(message.height, message.width, 3)
+    return seconds(message.header.stamp), message.header.frame_id, pixels
+
+
+def read_compressed(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
+    """Stamp [s], frame id and (H, W, 3) RGB of a sensor_msgs/CompressedImage; the pixels camera_capture sees."""
+    message: Any = typestore().deserialize_cdr(raw, TYPES[COMPRESSED])
+    pixels = _decode(np.asarray(message.data, np.uint8))
     return seconds(message.header.stamp), message.header.frame_id, pixels
 
 
@@ -102,6 +141,20 @@ def read_rollout(raw: bytes) -> dict[str, str]:
     """Keys and values of the rollout's description."""
     message: Any = typestore().deserialize_cdr(raw, TYPES[ROLLOUT])
     return {pair.key: pair.value for status in message.status for pair in status.values}
+
+
+def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
+        raise StorageError(f"recorded image of {data.size} bytes cannot be decoded.")
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    code = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
+    rgb = cv2.cvtColor(image, code)
+    if rgb.dtype == np.uint16:
+        rgb = cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0)
+    return np.asarray(rgb, np.uint8)
 
 
 def _header(types: Mapping[str, Any], stamp: int, frame_id: str) -> Any:
@@ -150,9 +203,12 @@ def _rollout(
         "frame_id": trace.frame_id,
         "frames": str(len(trace.frames)),
         "joint_states": str(len(trace.joint_stamps)),
+        "compressed": str(sum(map(bool, trace.compressed))),
         "actions": str(len(trace.actions)),
         "action_dim": str(trace.actions.shape[1] if trace.actions.ndim == 2 else 0),
     }
+    counts = Counter(message.topic for message in trace.extras)
+    own |= {f"{MESSAGES}{topic}": str(number) for topic, number in counts.items()}
     own |= {f"joint_name/{at}": name for at, name in enumerate(trace.joint_names)}
     pair = types["diagnostic_msgs/msg/KeyValue"]
     status = types["diagnostic_msgs/msg/DiagnosticStatus"](

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mcap.writer import CompressionType, Writer
 
 from robomd_ros.core.errors import InvalidArgumentError, StorageError
 from robomd_ros.core.files import atomic_file
-from robomd_ros.core.records import Trace
-from robomd_ros.recording.messages import TYPES, trace_messages, typestore
+from robomd_ros.core.records import RawMessage, Trace
+from robomd_ros.recording.messages import TYPES, trace_messages
 from robomd_ros.recording.reader import message_counts
+from robomd_ros.recording.schemas import schema
 
 
 def write_recording(
@@ -35,10 +36,9 @@ def write_recording(
     """
     _check(trace)
     name = f"{rollout_id}.mcap"
-    messages = list(trace_messages(trace, rollout_id, info or {}))
     with atomic_file(folder / name) as temporary:
-        _write(temporary, messages)
-        wanted, found = Counter(topic for topic, _, _ in messages), message_counts(temporary)
+        wanted = _write(temporary, trace_messages(trace, rollout_id, info or {}))
+        found = message_counts(temporary)
         if found != wanted:
             raise StorageError(
                 f"{name} came back with {dict(found)} messages, want {dict(wanted)}."
@@ -46,22 +46,38 @@ def write_recording(
     return name
 
 
-def _write(path: Path, messages: list[tuple[str, int, bytes]]) -> None:
+def _write(path: Path, messages: Iterable[RawMessage]) -> Counter[str]:
+    """Write the messages as they come; how many of each topic."""
+    counts: Counter[str] = Counter()
+    channels: dict[str, int] = {}
     with path.open("wb") as file:
         writer = Writer(file, compression=CompressionType.ZSTD)
         writer.start(profile="ros2", library="robomd_ros")
-        channels = {topic: _channel(writer, topic) for topic in TYPES}
-        counts: Counter[str] = Counter()
-        for topic, stamp, data in sorted(messages, key=lambda m: m[1]):
-            writer.add_message(channels[topic], stamp, data, stamp, counts[topic])
+        for message in messages:
+            topic, stamp = message.topic, message.stamp
+            if topic not in channels:
+                channels[topic] = _channel(writer, message)
+            writer.add_message(channels[topic], stamp, message.data, stamp, counts[topic])
             counts[topic] += 1
         writer.finish()  # type: ignore[no-untyped-call]
+    return counts
 
 
-def _channel(writer: Writer, topic: str) -> int:
-    text, _ = typestore().generate_msgdef(TYPES[topic], ros_version=2)
-    schema = writer.register_schema(TYPES[topic], "ros2msg", text.encode())
-    return writer.register_channel(topic, "cdr", schema, {"offered_qos_profiles": ""})
+def _channel(writer: Writer, first: RawMessage) -> int:
+    text, digest = schema(first.type)
+    schema_id = writer.register_schema(first.type, "ros2msg", text.encode())
+    metadata = {"offered_qos_profiles": _qos(first.latched), "topic_type_hash": digest}
+    return writer.register_channel(first.topic, "cdr", schema_id, metadata)
+
+
+def _qos(latched: bool) -> str:
+    """How `ros2 bag play` offers a topic; numbers, since rosbag2 of every distribution reads these."""
+    ever = "{sec: 9223372036, nsec: 854775807}"
+    return (
+        f"- {{history: 1, depth: {1 if latched else 10}, reliability: 1, durability: {1 if latched else 2}, "
+        f"deadline: {ever}, lifespan: {ever}, liveliness: 1, liveliness_lease_duration: {ever}, "
+        "avoid_ros_namespace_conventions: false}"
+    )
 
 
 def _check(trace: Trace) -> None:
@@ -76,3 +92,15 @@ def _check(trace: Trace) -> None:
         )
     if trace.actions.ndim != 2:
         raise InvalidArgumentError(f"trace: actions want two axes, got {trace.actions.shape}.")
+    types: dict[str, str] = dict(TYPES)
+    for message in trace.extras:
+        if message.topic in TYPES or types.setdefault(message.topic, message.type) != message.type:
+            raise InvalidArgumentError(
+                f"trace: a further message on {message.topic[:80]} of type {message.type[:80]}: the topic is the trace's "
+                "own, or has messages of another type."
+            )
+        if not 0 <= message.stamp < 2**63 or not message.topic.startswith("/"):
+            raise InvalidArgumentError(
+                f"trace: a further message on {message.topic[:80]!r} at {message.stamp} ns: want an absolute topic and a "
+                "stamp of 0 or more."
+            )
