@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.records import Trace
 from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.policies.base import Observation, Policy, check_action
+from robomd_ros.policies.resize import resize
 from sim_bridge.scene import ACTION_DIM, Scene
 
 CAMERA_FRAME = "camera_color_optical_frame"
@@ -287,10 +287,3 @@ def to_osc_pose(action: NDArray[np.float32], space: str) -> NDArray[np.float32]:
     else:
         out[:] = action
     return np.clip(out, -1.0, 1.0)
-
-
-def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize by area, as a camera with larger pixels would see it."""
-    if image.shape[:2] == (height, width):
-        return image
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

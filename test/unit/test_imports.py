@@ -18,10 +18,11 @@ MAY_IMPORT = {
     "core": set(),
     "recording": {"core"},
     "policies": {"core"},
+    "arm": {"core", "policies"},
     "learning": {"core"},
     "search": {"core", "learning"},
     "report": {"core", "learning", "search"},
-    "adapters": {"core", "learning", "search", "policies", "recording", "report"},
+    "adapters": {"core", "learning", "search", "policies", "recording", "report", "arm"},
 }
 """Parts of robomd_ros a part may import besides itself; nodes, cli and graph.py may import all."""
 
