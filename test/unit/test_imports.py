@@ -17,6 +17,7 @@ ROS_PACKAGES = {
 MAY_IMPORT = {
     "core": set(),
     "recording": {"core"},
+    "exchange": {"core", "recording"},
     "policies": {"core"},
     "arm": {"core", "policies"},
     "learning": {"core"},

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from robomd_ros.cli.exchange import import_study
 from robomd_ros.cli.study_tables import factor_table, failure_table, write_csv
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError, StorageError
 from robomd_ros.core.files import storage_error
@@ -18,6 +19,7 @@ from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.study import Study, StudyMeta, shipped_studies
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command("import")(import_study)
 console = Console()
 
 PathArgument = Annotated[
