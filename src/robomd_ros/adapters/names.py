@@ -5,6 +5,7 @@ CAMERA_COMPRESSED = "camera/image_raw/compressed"
 CAMERA_INFO = "camera/camera_info"
 JOINT_STATES = "joint_states"
 EE_POSE = "ee_pose"
+JOY = "joy"
 
 CELL_APPLY_PERTURBATION = "robomd/cell/apply_perturbation"
 RUN_ROLLOUT = "robomd/run_rollout"

@@ -1,187 +1,247 @@
-"""The desk between the cell and the person beside it: one open request, latched, answered by whoever is first."""
+"""An operator's front end without its face: hears what the cell asks and which rollout waits, and does what is said."""
 
 from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from robomd_msgs.msg import OperatorRequest
-from robomd_msgs.srv import AnswerRequest
-from robomd_ros.adapters import names, qos, stamps
-from robomd_ros.adapters.base import RobomdNode
-from robomd_ros.adapters.conversions import MAX_NAME
-from robomd_ros.core.answers import MAX_TEXT
-from robomd_ros.core.errors import (
-    BusyError,
-    CancelledByUserError,
-    DeadlineError,
-    InvalidArgumentError,
-    TooLargeError,
-    UnknownIdError,
+from rclpy.client import Client
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from robomd_msgs.msg import (
+    CellState,
+    LabeledRollout,
+    OperatorRequest,
+    RolloutSummary,
+    SetupCheck,
 )
+from robomd_msgs.srv import AnswerRequest, LabelOutcome
+from robomd_ros.adapters import names, qos
+from robomd_ros.adapters.conversions import label_to_msg
+from robomd_ros.core.errors import NotReadyError
+from robomd_ros.core.operator import (
+    REACTION,
+    Answer,
+    Intent,
+    Judge,
+    Situation,
+    Stop,
+    TakeBack,
+    decide,
+)
+from robomd_ros.core.outcome import Label, Outcome
 
-KINDS = {
-    OperatorRequest.SET_UP: "set-up",
-    OperatorRequest.CONSENT: "consent",
-    OperatorRequest.RECOVER: "recover",
+CALL_TIMEOUT = 5.0
+"""A call without an answer by then is told [s]; one that comes later is told, too."""
+
+_KINDS = {
+    OperatorRequest.SET_UP: "SET UP",
+    OperatorRequest.CONSENT: "CONSENT",
+    OperatorRequest.RECOVER: "RECOVER",
 }
-_POLL = 0.1
+_STATES = ("unknown", "not ready", "ready", "homing", "waiting", "running", "stopped")
+_ROWS = 50
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the operator said.
-
-    Attributes:
-        done: DONE; false = REFUSE.
-        by: who said it.
-        note: free text.
-    """
-
-    done: bool
-    by: str
-    note: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """For those who see the request that comes next."""
-        note = f": {self.note}" if self.note else ""
-        return f"{self.by} {'said done' if self.done else 'refused'}{note}"
+@dataclass
+class _Call:
+    name: str
+    sent: float
+    told: bool = False
 
 
 class OperatorDesk:
-    """Poses one request at a time and takes its answer.
+    """Turns intents into calls, and tells in sentences what is asked and what came of it.
 
-    Publishes: robomd/operator/request (latched, on change and every 1 s). Serves: robomd/operator/answer.
+    Calls never block: a stop must get through while a label waits for the disk.
 
     Args:
-        node: with threads to spare: `ask` blocks one of them.
+        node: spun by another thread, or by the one that calls `act`.
+        labeler: who labels and answers.
+        say: called with each sentence, on any thread.
+        reaction: see core.operator.REACTION.
     """
 
-    def __init__(self, node: RobomdNode) -> None:
-        self._lock = threading.Condition()
-        self._open = OperatorRequest()
-        self._answered: Callable[[Answer], None] = _nobody
-        self._last = ""
-        self._publisher = node.create_publisher(
-            OperatorRequest, names.OPERATOR_REQUEST, qos.LATCHED
-        )
-        node.serve(AnswerRequest, names.OPERATOR_ANSWER, self._answer, node.reentrant)
-        node.every(1.0, self._publish, node.reentrant)
-        self._publish()
+    def __init__(
+        self,
+        node: Node,
+        labeler: str,
+        say: Callable[[str], None],
+        reaction: float = REACTION,
+    ) -> None:
+        self._labeler, self._say, self._reaction = labeler, say, reaction
+        self._lock = threading.RLock()
+        self._now = Situation()
+        self._rows: dict[str, LabeledRollout] = {}
+        self._request = OperatorRequest()
+        self._warning = ""
+        self._cell: tuple[int, str] = (0, "")
+        self._calls: dict[int, _Call] = {}
+        self.heard = False
+        for kind, name, profile, callback in (
+            (OperatorRequest, names.OPERATOR_REQUEST, qos.LATCHED, self._on_request),
+            (CellState, names.CELL_STATE, qos.LATCHED, self._on_cell),
+            (SetupCheck, names.SETUP_CHECK, qos.STREAM, self._on_check),
+            (RolloutSummary, names.ROLLOUTS, qos.LATCHED, self._on_summary),
+            (LabeledRollout, names.LABELED_ROLLOUT, qos.EVENTS, self._on_labeled),
+        ):
+            node.create_subscription(kind, name, callback, profile)
+        self._stop = node.create_client(Trigger, names.OPERATOR_STOP)
+        self._answer = node.create_client(AnswerRequest, names.OPERATOR_ANSWER)
+        self._label = node.create_client(LabelOutcome, names.LABEL_OUTCOME)
 
     @property
-    def open(self) -> OperatorRequest:
-        """The request that waits for an answer; kind NONE = none."""
-        return self._open
+    def situation(self) -> Situation:
+        """What is shown now."""
+        return self._now
 
-    def pose(
-        self, request: OperatorRequest, answered: Callable[[Answer], None] | None = None
-    ) -> str:
-        """Open a request; a set-up that nobody has answered gives way to a new one.
+    @property
+    def pending(self) -> int:
+        """Calls without an answer yet."""
+        return len(self._calls)
 
-        Args:
-            request: kind, title, steps and what belongs to them; id and header are filled in here.
-            answered: called with the answer, on the thread of the service.
-
-        Returns:
-            The request's id.
-
-        Raises:
-            BusyError: another request is open.
-        """
+    def act(self, intent: Intent, reason: str = "") -> None:
+        """Do what the operator wants; what came of it is said."""
         with self._lock:
-            waiting = self._open.kind
-            gives_way = waiting == request.kind == OperatorRequest.SET_UP
-            if waiting != OperatorRequest.NONE and not gives_way:
-                raise BusyError(
-                    f"the operator is being asked something else: {self._open.title or KINDS[waiting]}"
-                )
-            request.id = f"{KINDS[request.kind]}-{uuid.uuid4().hex[:8]}"
-            request.header.stamp = stamps.wall()
-            self._replace(request, answered or _nobody)
-            return request.id
+            try:
+                deed = decide(intent, self._now, time.monotonic(), self._reaction)
+            except NotReadyError as error:
+                self._say(f"{intent}: {error}")
+                return
+        if isinstance(deed, Stop):
+            self._call(self._stop, Trigger.Request(), self._stopped)
+        elif isinstance(deed, Answer):
+            request = AnswerRequest.Request(
+                request_id=deed.request_id,
+                answer=AnswerRequest.Request.DONE if deed.done else AnswerRequest.Request.REFUSE,
+                answered_by=self._labeler,
+                note=reason,
+            )
+            self._call(self._answer, request, self._answered)
+        else:
+            self._call(self._label, self._label_request(deed, reason), self._labelled)
 
-    def withdraw(self, request_id: str) -> None:
-        """Close a request that nobody needs answered any more."""
+    def tick(self) -> None:
+        """To be called every now and then: tells of calls that nobody answers."""
+        for call in list(self._calls.values()):
+            if not call.told and time.monotonic() - call.sent > CALL_TIMEOUT:
+                call.told = True
+                self._say(f"{call.name} has not answered for {CALL_TIMEOUT:g} s.")
+
+    def _label_request(self, deed: Judge | TakeBack, reason: str) -> LabelOutcome.Request:
+        outcome = deed.outcome if isinstance(deed, Judge) else Outcome.UNKNOWN
+        return LabelOutcome.Request(
+            rollout_id=deed.rollout_id,
+            undo=isinstance(deed, TakeBack),
+            outcome=label_to_msg(Label(outcome, self._labeler, time.time(), reason)),
+        )
+
+    def _call(self, client: Client, request: Any, done: Callable[[Any, float], None]) -> None:
+        name, sent = client.service_name, time.monotonic()
+        if not client.service_is_ready():
+            last = " USE THE EMERGENCY STOP." if client is self._stop else ""
+            self._say(f"nobody serves {name}.{last}")
+            return
+        future = client.call_async(request)
+        self._calls[id(future)] = _Call(name, sent)
+
+        def finish(_: Any) -> None:
+            self._calls.pop(id(future), None)
+            if future.exception() is not None:
+                self._say(f"{name}: {future.exception()}")
+            elif future.result() is not None:
+                done(future.result(), time.monotonic() - sent)
+
+        future.add_done_callback(finish)
+
+    # -- what came of it -------------------------------------------------------------------------------------------
+
+    def _stopped(self, response: Trigger.Response, took: float) -> None:
+        said = "stopped" if response.success else "STOP WAS NOT TAKEN"
+        self._say(f"{said} ({1000 * took:.0f} ms): {response.message}")
+
+    def _answered(self, response: AnswerRequest.Response, _: float) -> None:
+        if response.error_code:
+            self._say(f"answer not taken: {response.error_msg}")
+
+    def _labelled(self, response: LabelOutcome.Response, took: float) -> None:
+        if response.error_code:
+            self._say(f"not labelled: {response.error_msg}")
+            return
+        row = response.rollout
+        outcome = Outcome(row.outcome.value)
         with self._lock:
-            if self._open.id == request_id:
-                self._replace(OperatorRequest(), _nobody)
+            others = tuple(i for i in self._now.labelled if i != row.rollout_id)
+            mine = outcome is not Outcome.UNKNOWN and row.outcome.labeler == self._labeler
+            self._now = replace(self._now, labelled=(*others, row.rollout_id) if mine else others)
+        now = outcome.name if outcome is not Outcome.UNKNOWN else "no label any more"
+        self._say(
+            f"{row.rollout_id} ({row.perturbation.id}): {now}, stored in {1000 * took:.0f} ms"
+        )
+        self._on_labeled(row)
 
-    def ask(self, request: OperatorRequest, cancelled: Callable[[], bool]) -> Answer:
-        """Pose a request and wait for its answer.
+    # -- what is heard ---------------------------------------------------------------------------------------------
 
-        Args:
-            request: its `timeout` is the deadline [s]; 0 = none.
-            cancelled: polled; true gives up. It may also raise.
-
-        Raises:
-            BusyError: another request is open, or a newer one took this one's place.
-            DeadlineError: nobody answered in time.
-            CancelledByUserError: `cancelled` became true.
-        """
-        got: list[Answer] = []
-        request_id = self.pose(request, got.append)
-        deadline = time.monotonic() + request.timeout if request.timeout else None
-        try:
-            with self._lock:
-                while not got:
-                    if self._open.id != request_id:
-                        raise BusyError(f"{request.title}: a newer request took its place.")
-                    if cancelled():
-                        raise CancelledByUserError(f"{request.title}: nobody waits any more.")
-                    if deadline is not None and time.monotonic() >= deadline:
-                        raise DeadlineError(
-                            f"{request.title}: the operator did not answer within {request.timeout:g} s."
-                        )
-                    self._lock.wait(_POLL)
-        finally:
-            self.withdraw(request_id)
-        return got[0]
-
-    def _answer(self, request: AnswerRequest.Request, _: Any) -> None:
-        answer = _checked(request)
+    def _on_request(self, msg: OperatorRequest) -> None:
+        self.heard = True
         with self._lock:
-            if self._open.kind == OperatorRequest.NONE or request.request_id not in (
-                "",
-                self._open.id,
-            ):
-                last = f" The last one: {self._last}." if self._last else ""
-                raise UnknownIdError(
-                    f"request {request.request_id[:60]!r} is not open: answered already, or given up.{last}"
-                )
-            answered = self._answered
-            self._last = f"{KINDS[self._open.kind]}: {answer.sentence}"
-            answered(answer)
-            self._replace(OperatorRequest(), _nobody)
+            if msg.id == self._request.id:
+                return
+            self._request = msg
+            open_id = msg.id if msg.kind in _KINDS else ""
+            self._now = replace(self._now, request_id=open_id, request_since=time.monotonic())
+        if not open_id:
+            if msg.last_answer:
+                self._say(f"answered: {msg.last_answer}")
+            return
+        steps = "".join(f"\n   {n}. {step}" for n, step in enumerate(msg.steps, start=1))
+        self._say(f"{_KINDS[msg.kind]}: {msg.title}{steps}")
+        if self._warning:
+            self._say(f"   camera: {self._warning}")
 
-    def _replace(self, request: OperatorRequest, answered: Callable[[Answer], None]) -> None:
-        """With the lock held: the open request becomes this one, and everybody hears of it."""
-        request.last_answer = self._last
-        self._open, self._answered = request, answered
-        self._publisher.publish(request)
-        self._lock.notify_all()
+    def _on_cell(self, msg: CellState) -> None:
+        self.heard = True
+        now = (int(msg.state), msg.message)
+        if now != self._cell:
+            self._cell = now
+            name = _STATES[msg.state] if msg.state < len(_STATES) else str(msg.state)
+            self._say(f"cell: {name}" + (f", {msg.message}" if msg.message else ""))
 
-    def _publish(self) -> None:
+    def _on_check(self, msg: SetupCheck) -> None:
+        if msg.warning != self._warning:
+            self._warning = msg.warning
+            if self._now.request_id:
+                self._say(f"   camera: {msg.warning or 'fits now'}")
+
+    def _on_summary(self, msg: RolloutSummary) -> None:
+        self.heard = True
         with self._lock:
-            self._publisher.publish(self._open)
+            self._rows |= {row.rollout_id: row for row in msg.latest}
+        self._look_for_work()
+
+    def _on_labeled(self, msg: LabeledRollout) -> None:
+        with self._lock:
+            self._rows[msg.rollout_id] = msg
+        self._look_for_work()
+
+    def _look_for_work(self) -> None:
+        """The newest rollout without a label is the one that waits."""
+        with self._lock:
+            rows = sorted(self._rows.values(), key=_started)[-_ROWS:]
+            self._rows = {row.rollout_id: row for row in rows}
+            waiting = [row for row in rows if row.outcome.value == Outcome.UNKNOWN]
+            row = waiting[-1] if waiting else None
+            shown = row.rollout_id if row else ""
+            if shown == self._now.rollout_id:
+                return
+            self._now = replace(self._now, rollout_id=shown, rollout_since=time.monotonic())
+        if row is not None:
+            self._say(f"{row.rollout_id} ({row.perturbation.id}) waits for a label")
 
 
-def _checked(request: AnswerRequest.Request) -> Answer:
-    if request.answer not in (AnswerRequest.Request.DONE, AnswerRequest.Request.REFUSE):
-        raise InvalidArgumentError(f"answer {request.answer}: want DONE = 1 or REFUSE = 2.")
-    who = request.answered_by.strip()
-    if not who:
-        raise InvalidArgumentError("answered_by is empty: say who answers, for example your name.")
-    for name, text, limit in (("answered_by", who, MAX_NAME), ("note", request.note, MAX_TEXT)):
-        if len(text) > limit:
-            raise TooLargeError(f"{name} of {len(text)} characters; at most {limit}.")
-    return Answer(request.answer == AnswerRequest.Request.DONE, who, request.note.strip())
-
-
-def _nobody(_: Answer) -> None:
-    """Nobody waits for the answer."""
+def _started(row: LabeledRollout) -> tuple[int, int]:
+    return row.header.stamp.sec, row.header.stamp.nanosec
