@@ -22,20 +22,23 @@ class CameraClock:
 
     A real camera is stamped with the wall clock, so that is read. Where stamps are far from it (a simulator), the newest
     stamp heard is the time.
+
+    Attributes:
+        is_wall: the camera's clock is the wall clock.
     """
 
     def __init__(self) -> None:
         self._newest = 0
-        self._is_wall = True
+        self.is_wall = True
 
     def hear(self, stamp: int, wall: int) -> None:
         """A stamp of the camera's clock arrived at `wall`, both in nanoseconds."""
         self._newest = stamp
-        self._is_wall = abs(wall - stamp) < 10 * _JUMP
+        self.is_wall = abs(wall - stamp) < 10 * _JUMP
 
     def read(self, wall: int) -> int:
         """Now, in nanoseconds of the camera's clock."""
-        return wall if self._is_wall else self._newest
+        return wall if self.is_wall else self._newest
 
 
 class MessageBuffer:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from robomd_msgs.msg import (
@@ -32,6 +33,7 @@ from robomd_ros.adapters.images import image_from_msg
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.store_view import fill_page, summary
+from robomd_ros.adapters.topic_recorder import RECORDED, TopicRecorder
 from robomd_ros.core.assembly import JointBuffer, JointSample, RolloutAssembly
 from robomd_ros.core.errors import (
     InvalidArgumentError,
@@ -64,6 +66,19 @@ class OutcomeLabelerConfig:
     max_frame_bytes: int = parameter(
         1 << 30, "memory for the frames of one rollout", low=1 << 20, high=1 << 36, unit="bytes"
     )
+    compressed: bool = parameter(
+        False,
+        "record image_raw/compressed as the driver sends it; set where camera_capture reads it",
+    )
+    record_topics: tuple[str, ...] = parameter(
+        (), "topics that are recorded besides the usual ones, as name or name:=pkg/msg/Type"
+    )
+    max_message_bytes: int = parameter(
+        1 << 26, "memory for the messages of these topics", low=1 << 16, high=1 << 34, unit="bytes"
+    )
+    message_tail: float = parameter(
+        0.3, "after FINISHED, messages are recorded for this long", low=0.0, high=10.0, unit="s"
+    )
     label_wait: float = parameter(
         5.0, "a label waits this long for its rollout to be stored", low=0.1, high=60.0, unit="s"
     )
@@ -84,7 +99,8 @@ class _Rollout:
 class OutcomeLabelerNode(RobomdNode):
     """Stores each finished rollout with its frames, joint states and labels.
 
-    Subscribes: robomd/rollout_status, robomd/frames, joint_states, robomd/perturbation.
+    Subscribes: robomd/rollout_status, robomd/frames, joint_states, robomd/perturbation; for the recordings also
+        topic_recorder.RECORDED and those of parameter record_topics, where somebody publishes them.
     Publishes: robomd/rollouts (latched, at 1 Hz), robomd/labeled_rollout.
     Serves: robomd/label_outcome, robomd/list_rollouts.
     Parameters: OutcomeLabelerConfig.
@@ -108,10 +124,18 @@ class OutcomeLabelerNode(RobomdNode):
         self._policies_said = 0
         self._stored = 0
         self._flushed_at = 0.0
+        self._recorder = TopicRecorder(
+            self,
+            (*RECORDED, *self._config.record_topics) if self._config.keep_recordings else (),
+            self._config.max_message_bytes,
+            self._config.compressed and self._config.keep_recordings,
+        )
         self._disk = self.worker("store")
         self._labeled = self.create_publisher(LabeledRollout, names.LABELED_ROLLOUT, qos.EVENTS)
         self._summary = self.create_publisher(RolloutSummary, names.ROLLOUTS, qos.LATCHED)
-        self.listen(RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS)
+        self.listen(
+            RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS, raw=True
+        )
         self.listen(Perturbation, names.PERTURBATION, self._on_perturbation, qos.LATCHED)
         self.listen(RolloutFrame, names.FRAMES, self._on_frame, qos.FRAMES)
         self.listen(JointState, names.JOINT_STATES, self._on_joints, qos.SENSOR_DATA)
@@ -125,7 +149,9 @@ class OutcomeLabelerNode(RobomdNode):
 
     # -- what arrives ---------------------------------------------------------------------------------------------
 
-    def _on_status(self, msg: RolloutStatus) -> None:
+    def _on_status(self, data: bytes) -> None:
+        msg = deserialize_message(data, RolloutStatus)
+        self._recorder.add(names.ROLLOUT_STATUS, "robomd_msgs/msg/RolloutStatus", data, True)
         if self._keeper.holds(msg.rollout_id):  # told again, after this node was started again
             return
         with self._lock:
@@ -147,6 +173,7 @@ class OutcomeLabelerNode(RobomdNode):
             return
         rgb = image_from_msg(msg.image)
         stamp = stamps.to_ns(msg.header.stamp)
+        self._recorder.hear(stamp)
         with self._lock:
             rollout = self._rollout(msg.rollout_id)
             if msg.before_motion:
@@ -165,6 +192,7 @@ class OutcomeLabelerNode(RobomdNode):
             np.array(msg.position),
             np.array(velocity),
         )
+        self._recorder.hear(sample.stamp)
         with self._lock:
             self._joints.add(sample)
 
@@ -197,6 +225,8 @@ class OutcomeLabelerNode(RobomdNode):
             return False
         if not rollout.assembly.complete:
             return now - rollout.finished_at >= self._config.frame_wait
+        if now - rollout.finished_at < self._config.message_tail and self._recorder.is_wall:
+            return False
         joints_done = self._joints.newest >= rollout.assembly.end or not self._joints.newest
         since = max(rollout.finished_at, rollout.frames_at)
         return joints_done or now - since >= self._config.joint_wait
@@ -207,8 +237,18 @@ class OutcomeLabelerNode(RobomdNode):
             return
         started = rollout.started or time.time() - status.duration
         record = record_from_status(status, started, rollout.seen)
-        joints = self._joints.between(assembly.start, assembly.end)
-        record, trace = assembly.build(record, joints)
+        begin, end = assembly.begin, assembly.end
+        if not self._recorder.is_whole_since(begin):
+            record = replace(record, facts={**record.facts, "messages": "incomplete"})
+            self.get_logger().warning(
+                f"rollout {record.id}: its messages are incomplete: raise max_message_bytes"
+            )
+        record, trace = assembly.build(
+            record,
+            self._joints.between(begin, end),
+            self._recorder.compressed(begin, end),
+            self._recorder.extras(begin, max(end, self._recorder.now())),
+        )
         self._keeper.add(record, trace)
         lost = record.frames_expected - record.frames
         if lost > 0:
@@ -303,6 +343,8 @@ class OutcomeLabelerNode(RobomdNode):
                 "waiting_for_disk": self._keeper.waiting,
                 "collecting": len(self._rollouts),
                 "frames_lost": self._frames_lost,
+                "recorded": ", ".join(self._recorder.recorded),
+                "not_recorded": ", ".join(self._recorder.refused),
             }
         )
         if self._keeper.trouble:
