@@ -45,6 +45,8 @@ _VERIFIED, _CHANGE = "perturbation_verified", "image_change"  # keys of RolloutR
 
 MAX_NAME = 200
 """Longest labeler, phase or id that is taken from outside."""
+MAX_FACTS = 64
+"""Facts a cell may tell about a rollout."""
 
 
 # -- variations -------------------------------------------------------------------------------------------------
@@ -159,7 +161,8 @@ def record_from_status(
         started: wall clock, seconds since the epoch.
         seen: what perturbation_tagger saw in the image; used when it is about the same perturbation.
     """
-    facts = {"camera_clock_end": f"{stamps.to_seconds(msg.header.stamp):.9f}"}
+    facts = {fact.key[:MAX_NAME]: fact.value[:MAX_TEXT] for fact in msg.facts[:MAX_FACTS]}
+    facts["camera_clock_end"] = f"{stamps.to_seconds(msg.header.stamp):.9f}"
     if math.isfinite(msg.speed_scaling):
         facts["speed_scaling"] = f"{msg.speed_scaling:.4g}"
     if seen is not None and seen.id == msg.perturbation.id:
