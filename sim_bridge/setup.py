@@ -18,5 +18,10 @@ setup(
     maintainer_email="robomd@example.org",
     description="robosuite behind the topics, service and action of the real robot cell.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["sim_bridge_node = sim_bridge.sim_bridge_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "sim_bridge_node = sim_bridge.sim_bridge_node:main",
+            "standin_cell = sim_bridge.standin_cell_node:main",
+        ]
+    },
 )

@@ -40,6 +40,8 @@ class StandinArm:
         speed: speed scaling, 0..1.
         braked: the arm stands still whatever the motion wants.
         gripper: -1 opens, 1 closes.
+        base: (3,) m, the arm's base in the world.
+        step: of physics [s]. steps, lost: done; wall time [s] that physics could not make up for.
     """
 
     def __init__(self, seed: int = 0, height: int = IMAGE_HEIGHT, width: int = IMAGE_WIDTH) -> None:
@@ -54,8 +56,8 @@ class StandinArm:
         ]
         self._motors = np.array(sorted(motors, key=lambda a: model.actuator_trnid[a, 0]))
         self._fingers = np.array([a for a in range(model.nu) if a not in motors])
-        self._base = np.array(self._data.body("robot0_base").xpos)
-        self._step = float(model.opt.timestep)
+        self.base = np.array(self._data.body("robot0_base").xpos)
+        self.step = float(model.opt.timestep)
         self.motion: Motion = Hold()
         self.speed, self.braked, self.gripper = 1.0, False, -1.0
         self.steps, self.lost = 0, 0.0
@@ -76,6 +78,11 @@ class StandinArm:
         return self._reference
 
     @property
+    def torques(self) -> NDArray[np.float64]:
+        """(6,) Nm of the motors."""
+        return np.array(self._data.ctrl[self._motors])
+
+    @property
     def success(self) -> bool:
         """The cube was held up for HOLD_STEPS control periods at some time since `watch_success`."""
         return self._success
@@ -90,8 +97,8 @@ class StandinArm:
         if self._pending > MAX_CATCH_UP:
             self.lost += self._pending - MAX_CATCH_UP
             self._pending = MAX_CATCH_UP
-        while self._pending >= self._step:
-            self._pending -= self._step
+        while self._pending >= self.step:
+            self._pending -= self.step
             self._physics_step()
         self.scene.refresh()
 
@@ -121,7 +128,7 @@ class StandinArm:
         """Position (3,) [m] and rotation (3, 3) of the grip site in the UR frame `base`."""
         site = self.scene._robot.eef_site_id["right"]
         rotation = self._data.site_xmat[site].reshape(3, 3)
-        position = self._data.site_xpos[site] - self._base
+        position = self._data.site_xpos[site] - self.base
         return _BASE_TURN @ position, _BASE_TURN @ rotation
 
     def close(self) -> None:
@@ -134,7 +141,7 @@ class StandinArm:
         mujoco = _mujoco()
         model, data = self._model, self._data
         motion = Hold() if self.braked else self.motion
-        self._reference, wanted = motion.advance(self._reference, self._step, self.speed)
+        self._reference, wanted = motion.advance(self._reference, self.step, self.speed)
         mujoco.mj_step1(model, data)
         data.ctrl[self._motors] = self._torque(wanted)
         data.ctrl[self._fingers] = self._finger_targets()
