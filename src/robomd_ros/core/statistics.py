@@ -26,6 +26,24 @@ def wilson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
+def rollouts_to_settle(
+    k: float, n: float, rate: float = 0.5, confidence: float = 0.90
+) -> int | None:
+    """Trials to add to k events in n until the Wilson interval leaves `rate` out, if the share of events stays.
+
+    Wilson's interval inverts the score test: `rate` is outside as soon as n > z^2 rate (1 - rate) / (k/n - rate)^2.
+
+    Returns:
+        0 = it is settled; None = nothing was tried, or the share is `rate` itself and never will be.
+    """
+    _check_counts(k, n, confidence)
+    if n == 0 or k / n == rate:
+        return None
+    z = float(special.ndtri(0.5 + confidence / 2))
+    wanted = z * z * rate * (1 - rate) / (k / n - rate) ** 2
+    return max(0, math.floor(wanted) + 1 - math.floor(n))
+
+
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact binomial interval of k events in n trials; (0, 1) when n is 0 (Clopper and Pearson 1934)."""
     _check_counts(k, n, confidence)
