@@ -26,21 +26,13 @@ SENSOR_DATA = QoSProfile(
 )
 """A reader that wants fresh data from any camera; matches reliable and best-effort writers."""
 
-NEWEST_FRAME = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
-"""A reader that shows what is now: a frame that was not taken in time is no longer wanted."""
-
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
     reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.VOLATILE,
 )
-"""A reader of a fast state (joints at 500 Hz) that wants the newest one and no queue."""
+"""A reader that wants what is now and no queue: joints at 500 Hz, a picture on a page."""
 
 LATCHED = _reliable(1, latched=True)
 """Latest result, catalogue or state: who joins late still gets it."""

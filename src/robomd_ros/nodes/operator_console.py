@@ -119,7 +119,7 @@ class OperatorConsoleNode(RobomdNode):
             kind, topic = CompressedImage, names.CAMERA_COMPRESSED
         else:
             kind, topic = Image, names.CAMERA_IMAGE
-        self.listen(kind, topic, self.picture.keep, qos.NEWEST_FRAME, camera)
+        self.listen(kind, topic, self.picture.keep, qos.NEWEST, camera)
         for kind, topic, change, profile in (
             (CellState, names.CELL_STATE, self._cell, qos.LATCHED),
             (OperatorRequest, names.OPERATOR_REQUEST, self._request, qos.LATCHED),
