@@ -59,16 +59,16 @@ def test_show_counts_with_intervals(study, capfd):
 
 
 def test_export_is_csv_that_comes_back(study, capfd, tmp_path):
-    code, out, _ = robomd(capfd, "export", study.folder, "--csv")
+    code, out, _ = robomd(capfd, "export", study.folder)
     rows = {row["id"]: row for row in csv.DictReader(io.StringIO(out))}
     assert (code, len(rows)) == (0, 7)
     assert rows["r5"]["outcome"] == "INVALID"
     assert rows["r5"]["reason"] == 'wrong, "cube"'
     assert rows["r5"]["labels"] == "2"
     assert rows["c"]["control"] == "ZERO_ACTION"
-    code, out, _ = robomd(capfd, "export", study.folder, "-o", tmp_path / "o.csv")
+    code, out, _ = robomd(capfd, "export", study.folder, tmp_path / "o.csv")
     assert (code, (tmp_path / "o.csv").read_text().count("\n")) == (0, 8)
-    code, _, err = robomd(capfd, "export", study.folder, "-o", tmp_path / "no" / "o.csv")
+    code, _, err = robomd(capfd, "export", study.folder, tmp_path / "no" / "o.csv")
     assert code == 1
     assert "could not be written" in err
 
@@ -118,7 +118,7 @@ def test_errors_are_one_sentence_and_an_exit_code(capfd, arguments, sentence):
 
 def test_the_shipped_study_is_half_continuous_and_no_control_succeeds(capfd):
     assert robomd(capfd, "check", "lift_panda")[:2] == (0, "whole\n")
-    code, out, _ = robomd(capfd, "export", "lift_panda", "--csv")
+    code, out, _ = robomd(capfd, "export", "lift_panda")
     rows = list(csv.DictReader(io.StringIO(out)))
     evidence = [
         r for r in rows if r["control"] == "NONE" and r["outcome"] in ("SUCCESS", "FAILURE")
@@ -133,7 +133,17 @@ def test_the_shipped_study_is_half_continuous_and_no_control_succeeds(capfd):
 
 
 def test_every_command_has_help(capfd):
-    for command in ("list", "show", "check", "export", "copy", "compact", "collect", "record"):
+    for command in (
+        "list",
+        "show",
+        "check",
+        "export",
+        "copy",
+        "compact",
+        "collect",
+        "record",
+        "import",
+    ):
         code, out, _ = robomd(capfd, command, "--help")
         assert code == 0
         assert "Usage" in out

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +13,26 @@ import typer
 from rich.console import Console
 
 from robomd_ros.cli.progress import progress_bar
+from robomd_ros.cli.study_tables import write_csv
 from robomd_ros.core.errors import InvalidArgumentError, StorageError
 from robomd_ros.core.files import storage_error
-from robomd_ros.core.study import Study, StudyMeta
+from robomd_ros.core.study import Study, StudyMeta, shipped_studies
 from robomd_ros.core.variations import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
+    from robomd_ros.exchange.export import Exported
     from robomd_ros.exchange.importer import Step
 
 console = Console()
+
+
+class Format(Enum):
+    """What a study is written as."""
+
+    CSV = "csv"
+    LEROBOT = "lerobot"
+    ROBOMIMIC = "robomimic"
+
 
 MapOption = Annotated[
     list[str] | None,
@@ -97,6 +110,95 @@ def import_study(
     if is_new and all(step.result is Result.REFUSED for step in steps):
         shutil.rmtree(path)
     _summary(steps, study)
+
+
+def export(
+    path: Annotated[
+        Path, typer.Argument(help="Folder of the study, or the name of a shipped one.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(help="New file or folder; a table goes to standard output when left out."),
+    ] = None,
+    kind: Annotated[
+        Format,
+        typer.Option(
+            "--format", help="csv: a line a rollout. lerobot: dataset v3. robomimic: HDF5."
+        ),
+    ] = Format.CSV,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the rollouts in a data set; more than once. success and failure."),
+    ] = None,
+    fps: Annotated[int, typer.Option(min=0, help="Of a data set; 0 = as recorded.")] = 0,
+    codec: Annotated[str, typer.Option(help="Of lerobot's video: av1 or h264.")] = "av1",
+    video: Annotated[bool, typer.Option(help="--no-video keeps lossless images instead.")] = True,
+) -> None:
+    """Write a study for others: a table of its rollouts, or a data set to train on."""
+    study = Study.open(shipped_studies().get(str(path), path) if not path.exists() else path)
+    if kind is Format.CSV:
+        _export_table(study, target)
+        return
+    if target is None:
+        raise InvalidArgumentError(
+            f"--format {kind.value} wants a target: the name of a new file or folder."
+        )
+    _export_data(
+        study, target, kind, outcome or ["success", "failure"], fps, codec if video else ""
+    )
+
+
+def _export_table(study: Study, target: Path | None) -> None:
+    with study.store(read_only=True) as store:
+        records = store.records(with_frames=False)
+    if target is None:
+        write_csv(records, sys.stdout)
+        return
+    try:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            lines = write_csv(records, file)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    console.print(f"{lines} rollouts to {target}", highlight=False, soft_wrap=True)
+
+
+def _export_data(
+    study: Study, target: Path, kind: Format, outcomes: list[str], fps: int, codec: str
+) -> None:
+    from robomd_ros.exchange.demo import choose, usual_rate
+    from robomd_ros.exchange.export import export_rollouts, writer_of
+    from robomd_ros.exchange.table import outcome_of
+
+    with study.store(read_only=True) as store:
+        records = choose(store, [outcome_of(name) for name in outcomes])
+    if not records:
+        raise InvalidArgumentError(
+            f"{study.folder} has no rollout with outcome {' or '.join(outcomes)}."
+        )
+    recorded = [record for record in records if record.recording]
+    rate = fps or usual_rate(recorded)
+    begin = writer_of(kind.value, study.meta.task, study.meta.robot, rate, codec)
+    done: list[Exported] = []
+    with progress_bar("count") as progress:
+        bar = progress.add_task(kind.value, total=len(recorded), count="")
+        for step in export_rollouts(study, recorded, target, rate, begin):
+            done.append(step)
+            progress.update(bar, advance=1, count=f"{len(done)}/{len(recorded)}")
+    refused = [step for step in done if step.refused]
+    for step in refused:
+        console.print(
+            f"refused {step.rollout_id}: {step.refused}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print(
+        f"{len(done) - len(refused)} rollouts at {rate} Hz to {target}; {len(refused)} refused, "
+        f"{len(records) - len(recorded)} without a recording, "
+        f"{sum(step.resampled for step in done)} resampled over gaps of the camera.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _summary(steps: list[Step], study: Study) -> None:

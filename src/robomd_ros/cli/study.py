@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from robomd_ros.cli.exchange import import_study
-from robomd_ros.cli.study_tables import factor_table, failure_table, write_csv
+from robomd_ros.cli.exchange import export, import_study
+from robomd_ros.cli.study_tables import factor_table, failure_table
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError, StorageError
-from robomd_ros.core.files import storage_error
 from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.study import Study, StudyMeta, shipped_studies
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command("import")(import_study)
+app.command()(export)
 console = Console()
 
 PathArgument = Annotated[
@@ -103,30 +102,6 @@ def check(
             f"{left} problems in {path}" + ("." if repair else ": --repair mends what can be.")
         )
     console.print("whole" if not findings else "mended")
-
-
-@app.command()
-def export(
-    path: PathArgument,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Comma separated values (the one format so far).")
-    ] = True,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File; standard output when left out.")
-    ] = None,
-) -> None:
-    """One line a rollout, the label in force last said."""
-    with _open(path).store(read_only=True) as store:
-        records = store.records(with_frames=False)
-    if output is None:
-        write_csv(records, sys.stdout)
-        return
-    try:
-        with output.open("w", newline="", encoding="utf-8") as file:
-            lines = write_csv(records, file)
-    except OSError as error:
-        raise storage_error(output, error) from error
-    console.print(f"{lines} rollouts to {output}", highlight=False)
 
 
 @app.command()

@@ -138,7 +138,7 @@ def _assemble(frames: _Series, joints: _Series, actions: _Series) -> tuple[Trace
         joint_stamps=joint_stamps,
         joint_positions=positions,
         joint_velocities=velocities,
-        actions=_actions_at(stamps[keep], _on_camera_clock(actions, frames), actions.values),
+        actions=actions_at(stamps[keep], _on_camera_clock(actions, frames), actions.values),
         frame_id=frame_id,
     )
     return trace, {"frames_out_of_order": len(stamps) - len(keep), "joints_unknown": unknown}
@@ -205,7 +205,7 @@ def _joint_arrays(
     )
 
 
-def _actions_at(
+def actions_at(
     frames: NDArray[np.float64], stamps: NDArray[np.float64], values: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """(K, A): for each frame the first action at or after it, up to the frame that none follows."""
