@@ -74,17 +74,17 @@ class PolicyThread:
         """A question has not come back."""
         return self._open is not None and not self._open.done
 
-    def reset(self, seed: int) -> Question:
-        """Begin a rollout.
-
-        Raises:
-            PolicyError: the policy still hangs in a question of the rollout before.
-        """
+    def check_free(self) -> None:
+        """Raise PolicyError while the policy hangs in a question of an earlier rollout: ask before the arm is homed."""
         if self.busy:
             raise PolicyError(
                 f"policy {self.info.id} still hangs in a question of an earlier rollout; "
                 "load it again, or restart the node that runs it."
             )
+
+    def reset(self, seed: int) -> Question:
+        """Begin a rollout. Raises PolicyError, see `check_free`."""
+        self.check_free()
         return self._ask(lambda: self.policy.reset(seed))
 
     def ask(self, observation: Observation) -> Question:

@@ -120,6 +120,7 @@ class _Run:
         if self.policy is None and self.asks:
             raise NotReadyError("no policy is loaded: only zero-action rollouts can be run.")
         if self.policy is not None and self.asks:
+            self.policy.check_free()
             info, servo = self.policy.info, self.servo.config
             if (info.action_space, info.action_dim) != (servo.action_space, servo.action_dim):
                 raise InvalidArgumentError(
