@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.validate_topic_name import validate_topic_name
@@ -162,9 +163,9 @@ def _parse(topics: Iterable[str]) -> dict[str, str]:
         topic, _, kind = entry.partition(":=")
         try:
             validate_topic_name(topic)
-        except ValueError as error:
+        except InvalidTopicNameException as error:
             raise InvalidArgumentError(
-                f"record_topics {entry[:80]!r}: want a topic or topic:=pkg/msg/Type ({error!s:.80})."
+                f"record_topics {entry[:80]!r}: want a topic or topic:=pkg/msg/Type."
             ) from error
         wanted[topic] = kind
     for own in TYPES.keys() - {COMPRESSED}:
