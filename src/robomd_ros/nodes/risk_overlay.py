@@ -1,4 +1,4 @@
-"""risk_overlay: pictures of risk for people: the annotated camera, markers of the risk map, the live risk."""
+"""risk_overlay: risk for people: the annotated camera, markers in the room, the live risk, the alarm."""
 
 from __future__ import annotations
 
@@ -7,31 +7,50 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from geometry_msgs.msg import Point, Pose, Vector3
-from rclpy.task import Future
-from sensor_msgs.msg import Image
-from std_msgs.msg import ColorRGBA
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from robomd_msgs.msg import (
-    FailureLikelihood,
+    CellState,
+    OperatorRequest,
     Perturbation,
-    Question,
     RiskMap,
     RiskScore,
     SessionStatus,
 )
-from robomd_msgs.srv import QueryFailureLikelihood
 from robomd_ros.adapters import names, qos
-from robomd_ros.adapters.base import WARN, Health, RobomdNode
-from robomd_ros.adapters.images import image_from_msg, image_to_msg
+from robomd_ros.adapters.base import ERROR, OK, WARN, Health, RobomdNode
+from robomd_ros.adapters.camera_view import CameraView, frame_raw, frame_rgb
+from robomd_ros.adapters.conversions import key_values
+from robomd_ros.adapters.images import image_to_msg
+from robomd_ros.adapters.live_risk import NOT_TRAINED, LiveRisk
 from robomd_ros.adapters.parameters import declare, parameter
+from robomd_ros.adapters.risk_markers import (
+    MarkerBook,
+    WorkSpace,
+    bar_markers,
+    frustum_marker,
+    work_markers,
+)
+from robomd_ros.adapters.risk_words import alarm_sentence, cell_line, percent, session_line
 from robomd_ros.adapters.runner import run
-from robomd_ros.core.errors import ErrorCode
-from robomd_ros.report.overlay import OverlayFacts, draw_overlay, risk_color
+from robomd_ros.report.alarm import AlarmConfig, AlarmState, RiskAlarm
+from robomd_ros.report.overlay import OverlayFacts, draw_overlay
+
+STALE = 3
+"""Level of an alarm that nobody can give; DiagnosticStatus's number."""
 
 _RANKED = 6
-_STATES = ("idle", "running", "training", "waiting", "paused", "done", "failed")
+_LEVELS = {
+    AlarmState.UNKNOWN: STALE,
+    AlarmState.CALM: OK,
+    AlarmState.NOVEL: WARN,
+    AlarmState.RISK: ERROR,
+}
+_MOVING = "of the scene before the policy moved"
+_SILENT_CELL = 3.0
+"""Seconds after which a cell that says its state every second counts as silent."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +59,80 @@ class RiskOverlayConfig:
 
     rate: float = parameter(6.0, "live risk and overlay", low=0.2, high=60.0, unit="Hz")
     height: int = parameter(480, "rows of the overlay picture at least", low=240, high=2160)
+    compressed: bool = parameter(False, "read the camera's compressed topic instead of the raw one")
+    camera_timeout: float = parameter(
+        3.0, "no live risk of a frame older than this", low=0.2, high=3600.0, unit="s"
+    )
     alarm_on: float = parameter(0.6, "alarm from this risk on", low=0.0, high=1.0)
     alarm_off: float = parameter(0.4, "no alarm below this risk", low=0.0, high=1.0)
+    alarm_after: float = parameter(
+        1.0, "the alarm changes after so long without flicker", low=0.0, high=60.0, unit="s"
+    )
+    longest_rollout: float = parameter(
+        300.0, "a rollout that did not end by then is over", low=1.0, high=36000.0, unit="s"
+    )
     query_timeout: float = parameter(
         2.0, "an unanswered question is given up after", low=0.1, high=60.0, unit="s"
     )
-    frame_id: str = parameter("base_link", "frame of the markers")
-    bars: int = parameter(24, "risk map entries shown as markers", low=1, high=256)
+    work_frame: str = parameter("base_link", "TF frame of the work space and the bars")
+    work_position: tuple[float, ...] = parameter((0.5, 0.0, 0.0), "middle of the work space [m]")
+    work_size: tuple[float, ...] = parameter((0.3, 0.4, 0.1), "extent of the work space [m]")
+    camera_depth: float = parameter(
+        0.5, "the camera's frustum is drawn up to here", low=0.01, high=10.0, unit="m"
+    )
+    bars: int = parameter(24, "risk map entries shown as markers", low=0, high=256)
 
 
 class RiskOverlayNode(RobomdNode):
-    """Draws what is known about risk.
+    """Shows what is known about risk.
 
-    Subscribes: camera/image_raw, robomd/perturbation, robomd/risk_map, robomd/session.
+    While a rollout runs the risk is that of the frame before the policy moved, the one the models predict from: a moving
+    arm is in no model's training.
+
+    Subscribes: camera/image_raw (or its compressed topic), camera/camera_info, robomd/perturbation, robomd/risk_map,
+        robomd/session, robomd/rollout_status, robomd/cell_state, robomd/operator/request.
     Calls: robomd/query_failure_likelihood, one question at a time, never waiting for the answer.
-    Publishes: robomd/overlay/image, robomd/overlay/markers (latched), robomd/risk.
+    Publishes: robomd/overlay/image, robomd/overlay/markers (latched, every 0.5 s), robomd/risk,
+        robomd/alarm (latched, on change and every second).
     Parameters: RiskOverlayConfig.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("risk_overlay", **kwargs)
-        self._config = declare(self, RiskOverlayConfig)
-        self._frame: Image | None = None
+        c = self._config = declare(self, RiskOverlayConfig)
+        self._space = WorkSpace(c.work_frame, c.work_position, c.work_size)
+        self._alarm = RiskAlarm(AlarmConfig(c.alarm_on, c.alarm_off, c.alarm_after))
+        self._camera = CameraView(self, c.compressed, c.longest_rollout)
+        self._cell_time = -math.inf
+        self._info: CameraInfo | None = None
         self._perturbation: Perturbation | None = None
         self._map: RiskMap | None = None
+        self._bars: list[Marker] = []
+        self._book = MarkerBook()
         self._session: SessionStatus | None = None
-        self._answer: FailureLikelihood | None = None
-        self._note = "not trained yet"
-        self._alarm = False
-        self._asked: tuple[Future, Image, str, float] | None = None
+        self._cell: CellState | None = None
+        self._request: OperatorRequest | None = None
         self._drawn = 0
         self._picture = self.create_publisher(Image, names.OVERLAY_IMAGE, qos.STREAM)
         self._markers = self.create_publisher(MarkerArray, names.OVERLAY_MARKERS, qos.LATCHED)
         self._risk = self.create_publisher(RiskScore, names.RISK, qos.STREAM)
-        self._query = self.create_client(QueryFailureLikelihood, names.QUERY_FAILURE_LIKELIHOOD)
-        self.listen(Image, names.CAMERA_IMAGE, self._on_frame, qos.SENSOR_DATA)
+        self._alarms = self.create_publisher(DiagnosticStatus, names.ALARM, qos.LATCHED)
+        self._live = LiveRisk(self, c.query_timeout, self._on_answer)
+        self._listen_to_all()
+        self.every(1.0 / c.rate, self._tick)
+        self.every(0.5, self._mark)
+        self.every(1.0, self._tell)
+
+    def _listen_to_all(self) -> None:
+        self.listen(CameraInfo, names.CAMERA_INFO, self._on_info, qos.SENSOR_DATA)
         self.listen(Perturbation, names.PERTURBATION, self._on_perturbation, qos.LATCHED)
         self.listen(SessionStatus, names.SESSION, self._on_session, qos.LATCHED)
         self.listen(RiskMap, names.RISK_MAP, self._on_map, qos.LATCHED)
-        self.every(1.0 / self._config.rate, self._tick)
+        self.listen(CellState, names.CELL_STATE, self._on_cell, qos.LATCHED)
+        self.listen(OperatorRequest, names.OPERATOR_REQUEST, self._on_request, qos.LATCHED)
 
-    def _on_frame(self, msg: Image) -> None:
-        self._frame = msg
+    def _on_info(self, msg: CameraInfo) -> None:
+        self._info = msg
 
     def _on_perturbation(self, msg: Perturbation) -> None:
         self._perturbation = msg
@@ -89,79 +140,73 @@ class RiskOverlayNode(RobomdNode):
     def _on_session(self, msg: SessionStatus) -> None:
         self._session = msg
 
+    def _on_cell(self, msg: CellState) -> None:
+        self._cell, self._cell_time = msg, time.monotonic()
+
+    def _on_request(self, msg: OperatorRequest) -> None:
+        self._request = msg
+
     def _on_map(self, msg: RiskMap) -> None:
         self._map = msg
-        self._markers.publish(markers(msg, self._config.frame_id, self._config.bars))
-
-    def _tick(self) -> None:
-        frame = self._frame
-        if frame is None:
-            return
-        self._ask(frame)
-        picture = draw_overlay(image_from_msg(frame), self._facts(), self._config.height)
-        self._picture.publish(image_to_msg(picture, frame.header.stamp, frame.header.frame_id))
-        self._drawn += 1
+        self._bars = bar_markers(self._space, msg.entries[: self._config.bars])
 
     # -- live risk ------------------------------------------------------------------------------------------------
 
-    def _ask(self, frame: Image) -> None:
-        """Ask about the newest frame, unless an earlier question is still on its way."""
-        if self._asked is not None:
-            if time.monotonic() - self._asked[3] < self._config.query_timeout:
-                return
-            self._query.remove_pending_request(self._asked[0])
-            self._forget("search_service does not answer")
-        if not self._query.service_is_ready():
-            self._forget("search_service is not there")
+    def _tick(self) -> None:
+        newest, scene = self._camera.newest, self._camera.scene
+        if newest is None or scene is None:
+            self._live.forget("no camera frame yet")
             return
-        applied = self._perturbation
-        question = Question(image=frame)
-        if applied is not None:
-            question.variation_ids = [v.id for v in applied.variations]
-            question.nominal = not applied.variations
-        request = QueryFailureLikelihood.Request(questions=[question], evidence=1)
-        future = self._query.call_async(request)
-        self._asked = future, frame, applied.id if applied else "", time.monotonic()
-        future.add_done_callback(lambda done: self.guard(self._on_answer, done))
-
-    def _on_answer(self, future: Future) -> None:
-        if self._asked is None or future is not self._asked[0] or future.cancelled():
-            return
-        _, frame, applied, _ = self._asked
-        self._asked = None
-        response = future.result()
-        if response.error_code == ErrorCode.OK and response.answers:
-            self._answer, self._note = response.answers[0], ""
-        elif response.error_code == ErrorCode.NOT_READY:
-            self._forget("not trained yet")
+        if self._camera.age > self._config.camera_timeout:
+            self._live.forget(f"no camera frame for {self._camera.age:.0f} s")
         else:
-            self._forget(response.error_msg or "no answer")
-        self._alarm = self._hysteresis(self._answer)
-        self._risk.publish(self._score(frame, applied))
+            self._live.ask(frame_raw(scene), self._perturbation)
+        self._judge()
+        self._draw(newest)
 
-    def _forget(self, note: str) -> None:
-        self._asked, self._answer, self._note, self._alarm = None, None, note, False
+    def _on_answer(self, frame: Image, applied: str) -> None:
+        self._judge()
+        alarm = self._alarm.state is AlarmState.RISK
+        self._risk.publish(self._live.score(frame, applied, alarm))
 
-    def _hysteresis(self, answer: FailureLikelihood | None) -> bool:
-        if answer is None or not math.isfinite(answer.p_failure):
-            return False
-        limit = self._config.alarm_off if self._alarm else self._config.alarm_on
-        return answer.p_failure >= limit
+    # -- the alarm ------------------------------------------------------------------------------------------------
 
-    def _score(self, frame: Image, applied: str) -> RiskScore:
-        answer = self._answer
-        msg = RiskScore(header=frame.header, perturbation_id=applied, alarm=self._alarm)
-        for field in ("p_failure", "p_failure_low", "p_failure_high", "distance"):
-            setattr(msg, field, float(getattr(answer, field)) if answer else math.nan)
-        msg.trusted = bool(answer and answer.trusted)
-        return msg
+    def _judge(self) -> None:
+        """Bring the alarm up to date, and tell at once when it changed."""
+        before, answer = self._alarm.state, self._live.answer
+        risk = (answer.p_failure, answer.trusted) if answer is not None else ()
+        if self._alarm.update(time.monotonic(), *risk) is not before:
+            self._tell()
 
-    # -- the picture ----------------------------------------------------------------------------------------------
+    def _tell(self) -> None:
+        answer, state = self._live.answer, self._alarm.state
+        msg = DiagnosticStatus(name=f"{self.get_fully_qualified_name()}: risk")
+        msg.level, msg.message = bytes([_LEVELS[state]]), self._sentence()
+        values: dict[str, object] = {"state": state.value, "applied": self._applied()}
+        for field in ("p_failure", "p_failure_low", "p_failure_high", "distance", "distance_limit"):
+            values[field] = getattr(answer, field) if answer else math.nan
+        msg.values = key_values(values)
+        self._alarms.publish(msg)
+
+    def _sentence(self) -> str:
+        return alarm_sentence(
+            self._alarm.state, self._live.answer, self._live.note, self._applied()
+        )
+
+    def _applied(self) -> str:
+        return self._perturbation.id if self._perturbation else ""
+
+    # -- the picture and the room ---------------------------------------------------------------------------------
+
+    def _draw(self, frame: Image | CompressedImage) -> None:
+        picture = draw_overlay(frame_rgb(frame), self._facts(), self._config.height)
+        self._picture.publish(image_to_msg(picture, frame.header.stamp, frame.header.frame_id))
+        self._drawn += 1
 
     def _facts(self) -> OverlayFacts:
-        answer, applied = self._answer, self._perturbation
+        answer = self._live.answer
         entries = self._map.entries[:_RANKED] if self._map else []
-        risk = {}
+        risk: dict[str, Any] = {}
         if answer is not None:
             risk = {
                 "p_failure": answer.p_failure,
@@ -169,13 +214,16 @@ class RiskOverlayNode(RobomdNode):
                 "p_high": answer.p_failure_high,
                 "distance": answer.distance,
                 "distance_limit": answer.distance_limit,
+                "trusted": bool(answer.trusted),
             }
         return OverlayFacts(
-            applied=applied.id if applied else "",
-            verified=bool(applied and applied.verified),
-            note=self._note,
-            alarm=self._alarm,
-            session=_session_line(self._session) if self._session else "",
+            applied=self._applied(),
+            verified=bool(self._perturbation and self._perturbation.verified),
+            note=self._live.note or (_MOVING if self._camera.moving else ""),
+            alarm=self._alarm.state,
+            cell=self._cell_line(),
+            stopped=bool(self._cell and self._cell.state == CellState.STOPPED),
+            session=session_line(self._session) if self._session else "",
             ranking=[
                 (e.perturbation_id or e.sentence, e.p_failure, e.p_failure_low, e.p_failure_high)
                 for e in entries
@@ -183,62 +231,44 @@ class RiskOverlayNode(RobomdNode):
             **risk,
         )
 
+    def _cell_line(self) -> str:
+        """What the cell does and asks for; "" where no cell says it."""
+        if self._cell is None:
+            return ""
+        silent = time.monotonic() - self._cell_time
+        if silent > _SILENT_CELL:
+            return f"silent for {silent:.0f} s"
+        return cell_line(self._cell, self._request)
+
+    def _mark(self) -> None:
+        answer = self._live.answer
+        text, risk = f"risk unknown: {self._live.note}", math.nan
+        if answer is not None:
+            text, risk = percent(answer), answer.p_failure
+            if not answer.trusted:
+                text, risk = f"{text}\nnever seen anything like this", math.nan
+        alpha = 0.5 if self._alarm.state is AlarmState.RISK else 0.25
+        shown = [*work_markers(self._space, risk, text, alpha), *self._bars]
+        frustum = frustum_marker(self._info, self._config.camera_depth) if self._info else None
+        if frustum is not None:
+            shown.append(frustum)
+        self._markers.publish(self._book.array(shown))
+
     def health(self) -> Health:
-        """WARN while there is nothing to draw on."""
-        out = Health(
-            values={
-                "drawn": self._drawn,
-                "p_failure": self._answer.p_failure if self._answer else math.nan,
-                "note": self._note,
-            }
-        )
-        if self._frame is None:
-            out.level, out.message = WARN, "no camera frame yet"
+        """ERROR while the risk is an alarm, WARN while there is nothing to say or it is never seen."""
+        answer, note = self._live.answer, self._live.note
+        level = {AlarmState.RISK: ERROR, AlarmState.NOVEL: WARN}.get(self._alarm.state, OK)
+        if answer is None and note != NOT_TRAINED:
+            level = max(level, WARN)
+        out = Health(level, self._sentence())
+        out.values = {
+            "drawn": self._drawn,
+            "answered": self._live.answered,
+            "alarm": self._alarm.state.value,
+            "p_failure": answer.p_failure if answer else math.nan,
+            "note": note,
+        }
         return out
-
-
-def markers(risk_map: RiskMap, frame_id: str, bars: int) -> MarkerArray:
-    """The risk map as a list of bars with text, riskiest on top; the first marker clears what was there."""
-    out = [Marker(action=Marker.DELETEALL)]
-    out[0].header.frame_id = frame_id
-    for row, entry in enumerate(risk_map.entries[:bars]):
-        out += _entry_markers(entry, row, frame_id)
-    return MarkerArray(markers=out)
-
-
-def _entry_markers(entry: FailureLikelihood, row: int, frame_id: str) -> list[Marker]:
-    p = entry.p_failure if math.isfinite(entry.p_failure) else 0.0
-    red, green, blue = (c / 255.0 for c in risk_color(entry.p_failure))
-    z = 1.6 - 0.06 * row
-    bar = Marker(ns="risk", id=2 * row, type=Marker.CUBE, action=Marker.ADD)
-    bar.scale = Vector3(x=0.02, y=max(0.5 * p, 0.002), z=0.04)
-    bar.pose = _pose(0.0, 0.25 * p, z)
-    bar.color = ColorRGBA(r=red, g=green, b=blue, a=1.0 if entry.trusted else 0.5)
-    name = entry.perturbation_id or entry.sentence
-    text = Marker(ns="risk_text", id=2 * row + 1, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
-    text.text = (
-        f"{entry.p_failure:.2f} [{entry.p_failure_low:.2f}, {entry.p_failure_high:.2f}] {name}"[
-            :120
-        ]
-    )
-    text.scale.z = 0.04
-    text.pose = _pose(0.0, -0.35, z)
-    text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-    for marker in (bar, text):
-        marker.header.frame_id = frame_id
-    return [bar, text]
-
-
-def _pose(x: float, y: float, z: float) -> Pose:
-    pose = Pose(position=Point(x=x, y=y, z=z))
-    pose.orientation.w = 1.0
-    return pose
-
-
-def _session_line(status: SessionStatus) -> str:
-    state = _STATES[status.state] if status.state < len(_STATES) else "unknown"
-    line = f"{state} {status.done} of {status.total}, {status.failures} failed"
-    return f"{line}. {status.message}" if status.message else line
 
 
 def main() -> None:

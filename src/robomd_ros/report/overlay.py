@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from robomd_ros.core.records import check_rgb
+from robomd_ros.report.alarm import AlarmState
 
 PANEL_WIDTH = 380
 """Width of the panel beside the camera picture, in pixels."""
 
 _BACKGROUND, _INK, _DIM, _TRACK = (24, 27, 32), (236, 239, 244), (150, 158, 170), (58, 64, 74)
 _LOW, _MIDDLE, _HIGH = (76, 175, 110), (235, 180, 60), (225, 80, 70)
+_FRAMES = {AlarmState.RISK: _HIGH, AlarmState.NOVEL: _MIDDLE}
+_WORDS = {AlarmState.RISK: "ALARM", AlarmState.NOVEL: "NOVEL"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,11 @@ class OverlayFacts:
         verified: the image shows that it is there.
         p_failure, p_low, p_high: live risk and its 90 % interval, 0..1.
         distance, distance_limit: to the nearest known embedding.
-        note: instead of a risk, why there is none ("not trained yet").
-        alarm: the risk is high.
+        trusted: it is near enough to what is known.
+        note: instead of a risk, why there is none ("not trained yet"); beside a risk, what to mind.
+        alarm: RISK draws a red frame, NOVEL an amber one.
+        cell: one line about the cell and what it asks the operator for.
+        stopped: the cell was stopped: its line is drawn as an alarm.
         session: one line about the session.
         ranking: riskiest entries of the risk map, (id, p, low, high), riskiest first.
     """
@@ -42,8 +48,11 @@ class OverlayFacts:
     p_high: float = math.nan
     distance: float = math.nan
     distance_limit: float = math.nan
+    trusted: bool = False
     note: str = ""
-    alarm: bool = False
+    alarm: AlarmState = AlarmState.UNKNOWN
+    cell: str = ""
+    stopped: bool = False
     session: str = ""
     ranking: Sequence[tuple[str, float, float, float]] = ()
 
@@ -69,25 +78,26 @@ def draw_overlay(
     resample = Image.Resampling.NEAREST if height >= 3 * rgb.shape[0] else Image.Resampling.BILINEAR
     canvas.paste(Image.fromarray(rgb).resize((width, height), resample), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    if facts.alarm:
-        draw.rectangle((0, 0, width - 1, height - 1), outline=_HIGH, width=8)
+    if facts.alarm in _FRAMES:
+        draw.rectangle((0, 0, width - 1, height - 1), outline=_FRAMES[facts.alarm], width=8)
     _panel(draw, facts, width + 20, PANEL_WIDTH - 40, height)
     return np.asarray(canvas)
 
 
 def _panel(draw: ImageDraw.ImageDraw, facts: OverlayFacts, x: int, width: int, height: int) -> None:
-    y = _risk(draw, facts, x, 18, width)
-    y = _line(draw, x, y + 12, "applied", 14, _DIM)
-    name = facts.applied or "unknown"
-    seen = (
-        "" if not facts.applied else ("  (seen)" if facts.verified else "  (not seen in the image)")
-    )
-    y = _wrapped(draw, x, y, name + seen, 18, width)
+    y = _risk(draw, facts, x, 14, width)
+    y = _line(draw, x, y + 8, "applied", 14, _DIM)
+    y = _wrapped(draw, x, y, facts.applied.replace("+", " + ") or "unknown", 18, width, 2)
+    if facts.applied and not facts.verified:
+        y = _line(draw, x, y, "not seen in the image", 14, _MIDDLE)
+    if facts.cell:
+        y = _line(draw, x, y + 8, "cell", 14, _DIM)
+        y = _wrapped(draw, x, y, facts.cell, 16, width, 3, _HIGH if facts.stopped else _INK)
     if facts.session:
-        y = _line(draw, x, y + 10, "session", 14, _DIM)
-        y = _wrapped(draw, x, y, facts.session, 16, width)
+        y = _line(draw, x, y + 8, "session", 14, _DIM)
+        y = _wrapped(draw, x, y, facts.session, 16, width, 2)
     if facts.ranking:
-        y = _line(draw, x, y + 12, "riskiest so far", 14, _DIM) + 2
+        y = _line(draw, x, y + 8, "riskiest so far", 14, _DIM) + 2
     for name, p, low, high in facts.ranking:
         if y + 34 > height - 8:
             break
@@ -98,18 +108,19 @@ def _panel(draw: ImageDraw.ImageDraw, facts: OverlayFacts, x: int, width: int, h
 def _risk(draw: ImageDraw.ImageDraw, facts: OverlayFacts, x: int, y: int, width: int) -> int:
     y = _line(draw, x, y, "risk of failure, live", 14, _DIM)
     if not math.isfinite(facts.p_failure):
-        return _wrapped(draw, x, y, facts.note or "unknown", 22, width)
-    draw.text((x, y), f"{100 * facts.p_failure:.0f} %", risk_color(facts.p_failure), _font(46))
-    if facts.alarm:
-        draw.text((x + width - 88, y + 14), "ALARM", _HIGH, _font(24))
+        return _wrapped(draw, x, y, facts.note or "unknown", 22, width, 3)
+    shown = risk_color(facts.p_failure if facts.trusted else math.nan)
+    draw.text((x, y), f"{100 * facts.p_failure:.0f} %", shown, _font(46))
+    word = _WORDS.get(facts.alarm, "")
+    draw.text((x + width, y + 14), word, _FRAMES.get(facts.alarm), _font(24), anchor="ra")
     y += 56
-    y = _bar(draw, x, y, width, 16, facts.p_failure, facts.p_low, facts.p_high) + 6
+    y = _bar(draw, x, y, width, 16, facts.p_failure, facts.p_low, facts.p_high, shown) + 6
     interval = f"90 % interval {100 * facts.p_low:.0f} to {100 * facts.p_high:.0f} %"
     y = _line(draw, x, y, interval, 16, _INK)
-    trusted = facts.distance <= facts.distance_limit
-    text = f"distance {facts.distance:.2f} of {facts.distance_limit:.2f}"
-    text += ": near known rollouts" if trusted else ": far from all that is known"
-    return _line(draw, x, y, text, 14, _DIM if trusted else _MIDDLE)
+    near = f"distance {facts.distance:.2f} of {facts.distance_limit:.2f}: "
+    near += "near known rollouts" if facts.trusted else "never seen anything like this"
+    y = _line(draw, x, y, _fit(near, 14, width), 14, _DIM if facts.trusted else _MIDDLE)
+    return _line(draw, x, y, _fit(facts.note, 14, width), 14, _MIDDLE) if facts.note else y
 
 
 def _bar(
@@ -121,11 +132,12 @@ def _bar(
     p: float,
     low: float,
     high: float,
+    color: tuple[int, int, int] | None = None,
 ) -> int:
     """A bar of length p with the interval drawn over it; returns the y below it."""
     draw.rectangle((x, y, x + width, y + height), fill=_TRACK)
     if math.isfinite(p):
-        draw.rectangle((x, y, x + round(width * p), y + height), fill=risk_color(p))
+        draw.rectangle((x, y, x + round(width * p), y + height), fill=color or risk_color(p))
     if math.isfinite(low) and math.isfinite(high):
         middle = y + height // 2
         left, right = x + round(width * low), x + round(width * high)
@@ -140,18 +152,26 @@ def _line(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, size: int, color
     return y + round(size * 1.4)
 
 
-def _wrapped(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, size: int, width: int) -> int:
-    """Up to three lines; an id is broken at its plus signs."""
-    words = text.replace("+", " + ").split()
+def _wrapped(
+    draw: ImageDraw.ImageDraw,
+    x: int,
+    y: int,
+    text: str,
+    size: int,
+    width: int,
+    most: int,
+    color: tuple[int, int, int] = _INK,
+) -> int:
+    """Up to `most` lines, the last one cut where there is more; returns the y below them."""
     lines = [""]
-    for word in words:
+    for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _font(size).getlength(longer) > width:
+        if lines[-1] and len(lines) < most and _font(size).getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer
-    for line in lines[:3]:
-        y = _line(draw, x, y, _fit(line, size, width), size, _INK)
+    for line in lines:
+        y = _line(draw, x, y, _fit(line, size, width), size, color)
     return y
 
 
@@ -160,7 +180,7 @@ def _fit(text: str, size: int, width: int) -> str:
         return text
     while text and _font(size).getlength(text + "…") > width:
         text = text[:-1]
-    return text + "…"
+    return text.rstrip() + "…"
 
 
 @cache
