@@ -13,6 +13,14 @@ def mean_change(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float
     return float(_difference(image, reference).mean()) / 255.0
 
 
+def changed_pixels(
+    image: NDArray[np.uint8], reference: NDArray[np.uint8], pixel_change: float
+) -> NDArray[np.bool_]:
+    """(H, W): where a channel of two images of one size changed by more than `pixel_change` (0..1)."""
+    changed: NDArray[np.bool_] = _difference(image, reference).max(axis=2) > 255.0 * pixel_change
+    return changed
+
+
 def changed_share(
     image: NDArray[np.uint8], reference: NDArray[np.uint8], pixel_change: float
 ) -> float:
@@ -23,8 +31,7 @@ def changed_share(
     """
     if image.shape != reference.shape:
         return float("nan")
-    largest = _difference(image, reference).max(axis=2)
-    return float((largest > 255.0 * pixel_change).mean())
+    return float(changed_pixels(image, reference, pixel_change).mean())
 
 
 def _difference(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -63,6 +63,7 @@ class Factor:
         nominal: value of the unchanged scene; empty where it has none (a texture, a label).
         unit: "1", "m", "rad", ...
         sentence: template with {value}, {name} (nearest colour name) or {percent}.
+        image_share: least and largest part of the camera image that shows it, for the check of a set-up.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Factor:
     nominal: tuple[float, ...] = ()
     unit: str = "1"
     sentence: str = "Change the {factor} to {value}."
+    image_share: tuple[float, ...] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name) or self.kind not in _KINDS:
@@ -87,6 +89,11 @@ class Factor:
         if self.nominal and len(self.nominal) != len(self.low):
             raise InvalidArgumentError(
                 f"factor {self.name}: nominal {self.nominal} wants {len(self.low)} numbers."
+            )
+
+        if len(self.image_share) != 2 or not 0 <= self.image_share[0] <= self.image_share[1] <= 1:
+            raise InvalidArgumentError(
+                f"factor {self.name}: image_share {self.image_share} wants two numbers, 0 <= least <= largest <= 1."
             )
 
     @property
