@@ -215,6 +215,7 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
         "rollout_timeout": BY_HAND,
         "label_timeout": 0.0,
         "by_hand": True,
+        "patience_for_nodes": BY_HAND,
     }
     table = [
         *_cell(options),
@@ -236,7 +237,7 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
     ]
     if by_hand and options.operator == "console":
         page = {"host": options.console_host, "port": options.console_port}
-        table.append(_node("operator_console", study=study, catalogue=options.task, **page))
+        table.append(_node("operator_console", study=study, **page))
     if options.rollouts:
         goal: dict[str, Parameter] = {"rollouts": options.rollouts, "seed": options.seed}
         goal |= {"session_id": options.session} if options.session else {}
@@ -275,7 +276,6 @@ def _cell(options: GraphOptions) -> list[NodeSpec]:
         hardware=options.hardware,
         robot_ip=options.robot_ip,
         **policy,
-        **({"consent": "none"} if options.operator == "auto" else {}),
     )
     driver = replace(driver, params_file=config)
     if options.hardware != "standin":

@@ -42,9 +42,18 @@ def source(root: Path, spec: NodeSpec) -> Path:
 
 
 def parameters(path: Path) -> set[str]:
-    """Fields of the node's Config class, read without importing rclpy."""
-    classes = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ClassDef)]
-    config = next(c for c in classes if c.name.endswith("Config"))
+    """Fields of the node's Config class, in its file or in one that it imports, read without importing rclpy."""
+    body = ast.parse(path.read_text()).body
+    found = [n for n in body if isinstance(n, ast.ClassDef) and n.name.endswith("Config")]
+    if not found:
+        base = path.parents[2] if "nodes" in path.parts else path.parents[1]
+        elsewhere = next(
+            n.module
+            for n in body
+            if isinstance(n, ast.ImportFrom) and any(a.name.endswith("Config") for a in n.names)
+        )
+        return parameters(base / (elsewhere.replace(".", "/") + ".py"))
+    config = found[0]
     return {n.target.id for n in config.body if isinstance(n, ast.AnnAssign)}
 
 
@@ -128,7 +137,7 @@ def test_a_rehearsal_needs_no_arm_and_no_hands() -> None:
     nodes = named(REHEARSAL)
     assert list(nodes)[:2] == ["standin_cell", "ur5e_driver"]
     assert nodes["standin_cell"].parameters["faults"] == "4:protective_stop"
-    assert nodes["ur5e_driver"].parameters["consent"] == "none"
+    assert nodes["standin_cell"].parameters["operator"] == "auto"
     assert nodes["diagnosis"].parameters["cell"] == "left"
     assert "operator_console" not in nodes
 
@@ -136,7 +145,6 @@ def test_a_rehearsal_needs_no_arm_and_no_hands() -> None:
 def test_hands_have_time() -> None:
     nodes = named(REAL)
     assert "standin_cell" not in nodes
-    assert "consent" not in nodes["ur5e_driver"].parameters
     assert "operator_console" in nodes
     assert nodes["perturbation_tagger"].parameters["cell_timeout"] >= 1800
     assert nodes["diagnosis"].parameters["label_timeout"] == 0.0

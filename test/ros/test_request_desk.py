@@ -1,4 +1,4 @@
-"""operator_desk: one open request, the first answer counts, and nothing waits for ever."""
+"""request_desk: one open request, the first answer counts, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robomd_msgs.msg import OperatorRequest
 from robomd_msgs.srv import AnswerRequest
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import RobomdNode
-from robomd_ros.adapters.operator_desk import Answer, OperatorDesk
+from robomd_ros.adapters.request_desk import Answer, RequestDesk
 from robomd_ros.core.errors import BusyError, CancelledByUserError, DeadlineError, ErrorCode
 
 DONE, REFUSE = AnswerRequest.Request.DONE, AnswerRequest.Request.REFUSE
@@ -24,7 +24,7 @@ class DeskNode(RobomdNode):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("desk", **kwargs)
-        self.desk = OperatorDesk(self)
+        self.desk = RequestDesk(self)
 
 
 class Person(RobomdNode):
@@ -35,12 +35,12 @@ class Person(RobomdNode):
 
 
 @pytest.fixture
-def desk(graph: Graph) -> OperatorDesk:
+def desk(graph: Graph) -> RequestDesk:
     return graph.add(DeskNode).desk
 
 
 @pytest.fixture
-def person(graph: Graph, desk: OperatorDesk) -> Person:
+def person(graph: Graph, desk: RequestDesk) -> Person:
     return graph.add(Person)
 
 
@@ -50,7 +50,7 @@ def set_up(title: str = "red cube", timeout: float = 0.0) -> OperatorRequest:
     )
 
 
-def asking(desk: OperatorDesk, request: OperatorRequest, cancelled: Any = None) -> Future[Answer]:
+def asking(desk: RequestDesk, request: OperatorRequest, cancelled: Any = None) -> Future[Answer]:
     pool = ThreadPoolExecutor(1)
     future = pool.submit(desk.ask, request, cancelled or (lambda: False))
     pool.shutdown(wait=False)
@@ -66,7 +66,7 @@ def say(graph: Graph, person: Person, answer: int, request_id: str = "", **field
 
 
 def test_the_answer_comes_back_and_the_request_is_gone(
-    graph: Graph, desk: OperatorDesk, person: Person
+    graph: Graph, desk: RequestDesk, person: Person
 ) -> None:
     waiting = asking(desk, set_up())
     shown = until(lambda: next((r for r in person.seen if r.title), None))
@@ -76,7 +76,7 @@ def test_the_answer_comes_back_and_the_request_is_gone(
     assert person.seen[-1].last_answer == "set-up: ada said done: with tape"
 
 
-def test_the_first_answer_counts(graph: Graph, desk: OperatorDesk, person: Person) -> None:
+def test_the_first_answer_counts(graph: Graph, desk: RequestDesk, person: Person) -> None:
     waiting = asking(desk, set_up())
     request_id = desk.open.id
     answers = [say(graph, person, a, request_id, by=by) for a, by in ((REFUSE, "a"), (DONE, "b"))]
@@ -86,7 +86,7 @@ def test_the_first_answer_counts(graph: Graph, desk: OperatorDesk, person: Perso
 
 
 def test_without_an_id_the_open_one_is_answered(
-    graph: Graph, desk: OperatorDesk, person: Person
+    graph: Graph, desk: RequestDesk, person: Person
 ) -> None:
     assert say(graph, person, DONE).error_code == ErrorCode.UNKNOWN_ID
     waiting = asking(desk, set_up())
@@ -105,14 +105,14 @@ def test_without_an_id_the_open_one_is_answered(
     ],
 )
 def test_a_wrong_answer_leaves_the_request_open(
-    graph: Graph, desk: OperatorDesk, person: Person, answer: int, fields: dict, code: int
+    graph: Graph, desk: RequestDesk, person: Person, answer: int, fields: dict, code: int
 ) -> None:
     desk.pose(set_up())
     assert say(graph, person, answer, **fields).error_code == code
     assert desk.open.title == "red cube"
 
 
-def test_a_newer_set_up_takes_the_place_of_one_whose_caller_is_gone(desk: OperatorDesk) -> None:
+def test_a_newer_set_up_takes_the_place_of_one_whose_caller_is_gone(desk: RequestDesk) -> None:
     waiting = asking(desk, set_up())
     desk.pose(set_up("blue cube"))
     with pytest.raises(BusyError, match="newer"):
@@ -120,13 +120,21 @@ def test_a_newer_set_up_takes_the_place_of_one_whose_caller_is_gone(desk: Operat
     assert desk.open.title == "blue cube"
 
 
-def test_nothing_takes_the_place_of_a_recovery(desk: OperatorDesk) -> None:
+def test_nothing_takes_the_place_of_a_recovery(desk: RequestDesk) -> None:
     desk.pose(OperatorRequest(kind=OperatorRequest.RECOVER, title="look at the arm"))
     with pytest.raises(BusyError, match="look at the arm"):
         desk.pose(set_up())
 
 
-def test_deadline_and_cancel_withdraw_the_request(desk: OperatorDesk) -> None:
+def test_a_recovery_takes_the_place_of_everything(desk: RequestDesk) -> None:
+    waiting = asking(desk, set_up())
+    desk.pose(OperatorRequest(kind=OperatorRequest.RECOVER, title="look at the arm"))
+    with pytest.raises(BusyError, match="newer"):
+        waiting.result(10)
+    assert desk.open.title == "look at the arm"
+
+
+def test_deadline_and_cancel_withdraw_the_request(desk: RequestDesk) -> None:
     with pytest.raises(DeadlineError, match="did not answer"):
         desk.ask(set_up(timeout=0.05), lambda: False)
     stop = threading.Event()
@@ -137,7 +145,7 @@ def test_deadline_and_cancel_withdraw_the_request(desk: OperatorDesk) -> None:
     assert desk.open.kind == OperatorRequest.NONE
 
 
-def test_who_joins_late_sees_the_open_request(graph: Graph, desk: OperatorDesk) -> None:
+def test_who_joins_late_sees_the_open_request(graph: Graph, desk: RequestDesk) -> None:
     desk.pose(set_up())
     late = graph.add(Person)
     assert until(lambda: late.seen)[0].title == "red cube"
