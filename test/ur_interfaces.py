@@ -7,6 +7,7 @@ format. They lie in a folder below the environment that no process looks into by
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -15,10 +16,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent / "interfaces"
 ROOT = SOURCES.parents[1]
+PACKAGES = tuple(path.parent.name for path in sorted(SOURCES.glob("*/package.xml")))
 _SUFFIXES = (".msg", ".srv", ".action", ".cmake", ".toml", ".xml", ".txt")
 
 
@@ -77,11 +80,16 @@ def environment() -> dict[str, str]:
     return {k: os.pathsep.join(filter(None, [str(v), theirs[k]])) for k, v in wanted.items()}
 
 
-def use_here() -> None:
-    """Make the interfaces importable in this process; LD_LIBRARY_PATH is read only when a process starts."""
-    variables = environment()
+@contextlib.contextmanager
+def here() -> Iterator[None]:
+    """Make the interfaces importable in this process for a while; LD_LIBRARY_PATH is read only when a process starts."""
+    packages = environment()["PYTHONPATH"].split(os.pathsep)[0]
     for library in sorted((folder() / "lib").glob("lib*__rosidl_typesupport_*_c.so")):
         ctypes.CDLL(str(library))  # rmw asks for it by its bare name, which finds what is loaded
-    packages = variables["PYTHONPATH"].split(os.pathsep)[0]
-    if packages not in sys.path:
-        sys.path.insert(0, packages)
+    sys.path.insert(0, packages)
+    try:
+        yield
+    finally:
+        sys.path.remove(packages)
+        for name in [n for n in sys.modules if n.split(".")[0] in PACKAGES]:
+            del sys.modules[name]

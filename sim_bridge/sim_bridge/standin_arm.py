@@ -11,24 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.arm.kinematics import JOINTS, ROBOSUITE_LIFT_BASE
 from sim_bridge.scene import HOLD_STEPS, IMAGE_HEIGHT, IMAGE_WIDTH, RATE, Scene
 from sim_bridge.standin_motion import Hold, Joints, Motion
 
-ARM_JOINTS = (
-    "shoulder_pan_joint",
-    "shoulder_lift_joint",
-    "elbow_joint",
-    "wrist_1_joint",
-    "wrist_2_joint",
-    "wrist_3_joint",
-)
-DOF = len(ARM_JOINTS)
+DOF = len(JOINTS)
 MAX_CATCH_UP = 0.1
 """Wall time that physics makes up for at once [s]; what is missed beyond that is lost, and told."""
 
 _BANDWIDTH = 80.0  # [rad/s] of the servo: it trails a moving reference by 2 / 80 s
 _GRIPPER_STEP = 0.5  # of the range -1..1, a control period: as scene's gripper
-_BASE_TURN = np.diag([-1.0, -1.0, 1.0])  # UR's `base` is base_link turned by 180 degrees about z
 
 
 class StandinArm:
@@ -40,7 +32,6 @@ class StandinArm:
         speed: speed scaling, 0..1.
         braked: the arm stands still whatever the motion wants.
         gripper: -1 opens, 1 closes.
-        base: (3,) m, the arm's base in the world.
         step: of physics [s]. steps, lost: done; wall time [s] that physics could not make up for.
     """
 
@@ -48,7 +39,7 @@ class StandinArm:
         self.scene = Scene(robot="UR5e", image_height=height, image_width=width, seed=seed)
         self._model, self._data = self.scene.model, self.scene.data
         model = self._model
-        joints = [model.joint(f"robot0_{name}") for name in ARM_JOINTS]
+        joints = [model.joint(f"robot0_{name}") for name in JOINTS]
         self._qpos = np.array([j.qposadr[0] for j in joints])
         self._dof = np.array([j.dofadr[0] for j in joints])
         motors = [
@@ -56,7 +47,6 @@ class StandinArm:
         ]
         self._motors = np.array(sorted(motors, key=lambda a: model.actuator_trnid[a, 0]))
         self._fingers = np.array([a for a in range(model.nu) if a not in motors])
-        self.base = np.array(self._data.body("robot0_base").xpos)
         self.step = float(model.opt.timestep)
         self.motion: Motion = Hold()
         self.speed, self.braked, self.gripper = 1.0, False, -1.0
@@ -127,9 +117,10 @@ class StandinArm:
     def tcp_in_base(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Position (3,) [m] and rotation (3, 3) of the grip site in the UR frame `base`."""
         site = self.scene._robot.eef_site_id["right"]
+        base = ROBOSUITE_LIFT_BASE
         rotation = self._data.site_xmat[site].reshape(3, 3)
-        position = self._data.site_xpos[site] - self.base
-        return _BASE_TURN @ position, _BASE_TURN @ rotation
+        position = self._data.site_xpos[site] - base.position
+        return base.rotation.T @ position, base.rotation.T @ rotation
 
     def close(self) -> None:
         """Free the renderer."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim_bridge.standin_arm import DOF, StandinArm
 from sim_bridge.standin_faults import LOST_FOR, REDUCED_SPEED, Fault, Faults, Order
-from sim_bridge.standin_motion import Hold, Joints, Motion, Position, Trajectory
+from sim_bridge.standin_motion import Joints, Motion, Position, Trajectory
 from sim_bridge.standin_robot import MOTION_CONTROLLERS, TRAJECTORY, StandinRobot
 
 MAX_JUMP = 0.2
@@ -74,7 +74,8 @@ class StandinCell:
         arm.braked = not robot.moving
         if robot.moving:
             self._told = None
-        elif not robot.motion_kept and not isinstance(arm.motion, Hold):
+        if robot.motion_dropped:
+            robot.motion_dropped = False
             arm.stand()
 
     @property
@@ -98,13 +99,13 @@ class StandinCell:
             self.faults.commanded(now)
         elif controller == TRAJECTORY:
             self.place_cube()  # it homes: the scene is made ready
+        self.settle()
         if not self.robot.command(controller, now):
             return False
         if isinstance(motion, Position):
             if self._jumps(motion.target):
                 logging.getLogger(__name__).info("protective stop: a jump was commanded")
                 self.robot.protective_stop(now)
-                self.robot.motion_kept = False
                 return False
             self._last_command = motion.target
         self.arm.motion = motion

@@ -168,9 +168,7 @@ class StandinCellNode(RobomdNode):
             OperatorRequest, names.OPERATOR_REQUEST, self._asked, qos.LATCHED, self.reentrant
         )
         self.listen(RolloutStatus, names.ROLLOUT_STATUS, self._status, qos.EVENTS, self.reentrant)
-        self.get_logger().info(
-            f"the stand-in runs; not installed: {self._ur.missing or 'nothing'}"
-        )
+        self.get_logger().info(f"the stand-in runs; not installed: {self._ur.missing or 'nothing'}")
         config = self._config
         jobs = [
             _Job(1.0 / config.joint_rate, lambda now, wall: topics.joints(wall)),

@@ -45,7 +45,7 @@ class StandinRobot:
 
     Attributes:
         strict: only the active motion controller's commands count; else the one that was commanded last is active.
-        motion_kept: the program was only paused: what it was doing goes on when it is played.
+        motion_dropped: the program ended instead of being paused: the arm has to forget what it was doing.
         stopped_at: steady time of the last stop [s].
         last_command_after_stop: seconds from there to the newest command that came while stopped.
     """
@@ -57,7 +57,7 @@ class StandinRobot:
     button_pressed: bool = False
     slider: float = 1.0
     active: str = TRAJECTORY
-    motion_kept: bool = False
+    motion_dropped: bool = False
     stops: int = 0
     stopped_at: float = 0.0
     last_command_after_stop: float = 0.0
@@ -85,7 +85,7 @@ class StandinRobot:
         """The arm brakes, the program is paused."""
         if self.safety_mode is SafetyMode.NORMAL:
             self.safety_mode = SafetyMode.PROTECTIVE_STOP
-        self._stop(now, motion_kept=True)
+        self._stop(now, paused=True)
 
     def emergency_stop(self, now: float) -> None:
         """Somebody presses the button."""
@@ -103,11 +103,12 @@ class StandinRobot:
         """The program ends, or is ended."""
         self._stop(now)
 
-    def _stop(self, now: float, motion_kept: bool = False) -> None:
+    def _stop(self, now: float, paused: bool = False) -> None:
         if self.program_running:
             self.stops += 1
             self.stopped_at, self.last_command_after_stop = now, 0.0
-        self.program_running, self.motion_kept = False, motion_kept
+        self.program_running = False
+        self.motion_dropped |= not paused
 
     def command(self, controller: str, now: float) -> bool:
         """A command arrived for a motion controller [s, steady]; whether the arm does it."""
@@ -149,8 +150,14 @@ class StandinRobot:
             self.robot_mode = RobotMode.RUNNING
         return refused
 
+    def resend(self) -> str | None:
+        """io_and_status_controller: resend_robot_program; what the old program was doing is gone."""
+        refused = self.play()
+        self.motion_dropped |= refused is None
+        return refused
+
     def play(self) -> str | None:
-        """Dashboard: play; io_and_status_controller: resend_robot_program."""
+        """Dashboard: play; a program that was paused goes on with what it was doing."""
         refused = self._refuse_stop()
         if refused is None and self.robot_mode is not RobotMode.RUNNING:
             refused = f"the robot is {self.robot_mode.name}: release the brakes first"

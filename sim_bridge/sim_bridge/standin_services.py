@@ -17,8 +17,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from robomd_ros.adapters import qos
 from robomd_ros.adapters.base import RobomdNode
+from robomd_ros.arm.kinematics import JOINTS
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError
-from sim_bridge.standin_arm import ARM_JOINTS, DOF
+from sim_bridge.standin_arm import DOF
 from sim_bridge.standin_cell import StandinCell
 from sim_bridge.standin_motion import Motion, Position, Trajectory, Velocity
 from sim_bridge.standin_robot import (
@@ -45,13 +46,13 @@ def trajectory(msg: JointTrajectory, start: np.ndarray) -> Trajectory:
     Raises:
         InvalidArgumentError: joints that are not the arm's, lengths that do not fit, times that do not rise.
     """
-    if sorted(msg.joint_names) != sorted(ARM_JOINTS):
+    if sorted(msg.joint_names) != sorted(JOINTS):
         raise InvalidArgumentError(
-            f"trajectory of {list(msg.joint_names)!r:.200}: want all of {', '.join(ARM_JOINTS)}."
+            f"trajectory of {list(msg.joint_names)!r:.200}: want all of {', '.join(JOINTS)}."
         )
     if any(len(p.positions) != DOF for p in msg.points) or not msg.points:
         raise InvalidArgumentError(f"trajectory: want points of {DOF} positions.")
-    order = [list(msg.joint_names).index(name) for name in ARM_JOINTS]
+    order = [list(msg.joint_names).index(name) for name in JOINTS]
     times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in msg.points]
     positions = np.array([p.positions for p in msg.points], np.float64)[:, order]
     velocities = None
@@ -117,16 +118,8 @@ class StandinServices:
             self._trigger(f"dashboard_client/{name}", getattr(robot, name))
         for name in ("stop", "pause"):
             self._trigger(f"dashboard_client/{name}", lambda: robot.stop_program(time.monotonic()))
-        self._trigger("io_and_status_controller/resend_robot_program", self._resend)
+        self._trigger("io_and_status_controller/resend_robot_program", robot.resend)
         self._node.serve(SetBool, "gripper/close", self._set_gripper, self._node.reentrant)
-
-    def _resend(self) -> str | None:
-        """A new program: what the old one was doing is gone."""
-        robot = self._cell.robot
-        refused = robot.play()
-        if refused is None and robot.motion_kept:
-            self._cell.arm.stand()
-        return refused
 
     def _trigger(self, name: str, ask: Callable[[], str | None]) -> None:
         def fill(_: Trigger.Request, response: Trigger.Response) -> None:

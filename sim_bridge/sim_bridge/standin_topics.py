@@ -15,6 +15,7 @@ from std_msgs.msg import Bool, Float64
 
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.images import image_to_msg
+from robomd_ros.arm.kinematics import ROBOSUITE_LIFT_BASE
 from sim_bridge import messages
 from sim_bridge.cell import CAMERA_FRAME
 from sim_bridge.standin_arm import DOF
@@ -124,12 +125,11 @@ class StandinTopics:
         return before != value
 
     def _fixed_frames(self) -> list[TransformStamped]:
-        scene, arm = self._cell.arm.scene, self._cell.arm
-        turned = np.diag([-1.0, -1.0, 1.0])
-        position, rotation = scene.camera_pose()
+        base = ROBOSUITE_LIFT_BASE
+        position, rotation = self._cell.arm.scene.camera_pose()
         return [
-            _transform(messages.WORLD_FRAME, "base_link", arm.base, np.eye(3)),
-            _transform("base_link", BASE_FRAME, np.zeros(3), turned),
+            _transform(messages.WORLD_FRAME, "base_link", base.position, np.eye(3)),
+            _transform("base_link", BASE_FRAME, np.zeros(3), base.rotation),
             _transform(messages.WORLD_FRAME, CAMERA_FRAME, position, rotation),
         ]
 
