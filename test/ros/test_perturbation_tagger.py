@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 from ros_graph import Graph, until
-from synthetic_cell import STEP, SyntheticCell
+from sensor_msgs.msg import CompressedImage
+from synthetic_cell import CATALOGUE, STEP, SyntheticCell, picture
 
-from robomd_msgs.msg import Perturbation
+from robomd_msgs.msg import Perturbation, SetupCheck
 from robomd_msgs.srv import ApplyPerturbation
-from robomd_ros.adapters import names, qos
+from robomd_ros.adapters import names, qos, stamps
+from robomd_ros.adapters.conversions import perturbation_to_msg
+from robomd_ros.adapters.images import image_to_msg, image_to_png
 from robomd_ros.core.errors import ErrorCode
 from robomd_ros.nodes.perturbation_tagger import PerturbationTaggerNode
 
@@ -19,11 +25,6 @@ from robomd_ros.nodes.perturbation_tagger import PerturbationTaggerNode
 def apply(graph: Graph, node: object, *ids: str) -> ApplyPerturbation.Response:
     request = ApplyPerturbation.Request(variation_ids=list(ids))
     return graph.call(node, ApplyPerturbation, names.APPLY_PERTURBATION, request)
-
-
-@pytest.fixture
-def cell(graph: Graph) -> SyntheticCell:
-    return graph.add(SyntheticCell)
 
 
 def add_tagger(graph: Graph, cell: SyntheticCell, **parameters: object) -> PerturbationTaggerNode:
@@ -128,6 +129,152 @@ def test_second_caller_is_told_to_wait(graph: Graph, cell: SyntheticCell) -> Non
     cell.released.set()
     first.join(20)
     assert answers[0].error_code == ErrorCode.OK
+
+
+class CellByHand(SyntheticCell):
+    """A cell whose perturbations a person sets up."""
+
+    person: Person
+
+    def _apply(self, request: Any, response: Any) -> None:
+        self.person.apply(request, response)
+
+
+class Person:
+    """Sets up what is asked, as slowly and as wrongly as a test wants; a flat grey scene with a cube and a lamp."""
+
+    def __init__(self, cell: CellByHand) -> None:
+        cell.person = self
+        self.cell, self.checks = cell, []
+        self.cube, self.lamp = (120, 60, 40), 1.0
+        self.done = threading.Event()
+        cell.listen(SetupCheck, names.SETUP_CHECK, self.checks.append, qos.STREAM)
+
+    def scene(self) -> np.ndarray:
+        rgb = np.full((60, 80, 3), 120.0)
+        rgb[20:30, 20:30] = self.cube
+        return np.clip(rgb * self.lamp, 0, 255).astype(np.uint8)
+
+    def show(self) -> None:
+        self.cell.now += STEP
+        self.cell.images.publish(image_to_msg(self.scene(), stamps.from_ns(self.cell.now), "c"))
+
+    def apply(self, request: Any, response: Any) -> None:
+        assert self.done.wait(20)
+        applied = CATALOGUE.perturbation(list(request.variation_ids))
+        response.perturbation = perturbation_to_msg(applied, "lift", stamps.from_ns(self.cell.now))
+        response.apply_time = math.nan
+        self.show()
+
+    def until_check(self, condition: Callable[[SetupCheck], bool]) -> SetupCheck:
+        """A check that fits; new frames are shown meanwhile."""
+        del self.checks[:]
+
+        def found() -> SetupCheck | None:
+            self.show()
+            return next(filter(condition, list(self.checks)), None)
+
+        return until(found)
+
+
+@pytest.fixture
+def person(graph: Graph) -> Person:
+    return Person(graph.add(CellByHand))
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest, graph: Graph) -> SyntheticCell:
+    if "person" in request.fixturenames:
+        return request.getfixturevalue("person").cell
+    return graph.add(SyntheticCell)
+
+
+def by_hand(graph: Graph, cell: SyntheticCell, person: Person) -> PerturbationTaggerNode:
+    """A tagger that has seen the nominal scene."""
+    node = graph.add(PerturbationTaggerNode)
+    until(lambda: cell.images.get_subscription_count() == 1)
+    person.show()
+    until(lambda: node.health().values["camera"])
+    person.done.set()
+    assert apply(graph, cell).perturbation.id == "nominal"
+    person.until_check(lambda c: c.perturbation_id == "nominal" and c.there and not c.setting_up)
+    return node
+
+
+def test_the_operator_is_told_while_setting_up(
+    graph: Graph, cell: SyntheticCell, person: Person
+) -> None:
+    by_hand(graph, cell, person)
+    person.done.clear()
+    probe, answers = graph.add(_probe), []
+    call = threading.Thread(target=lambda: answers.append(apply(graph, probe, "cube_red")))
+    call.start()
+    check = person.until_check(lambda c: c.setting_up)
+    assert (check.perturbation_id, check.there, check.changed_share) == ("cube_red", False, 0.0)
+    assert "no change" in check.warning
+    assert math.isnan(check.hue)
+    person.cube = (20, 220, 20)
+    check = person.until_check(lambda c: c.changed_share > 0)
+    assert "look green (hue 120°), wanted red" in check.warning
+    assert check.hue == pytest.approx(120)
+    person.cube = (220, 20, 20)
+    check = person.until_check(lambda c: c.there)
+    assert (check.warning, check.setting_up) == ("", True)
+    assert check.changed_share == pytest.approx(100 / 4800, abs=0.002)
+    assert check.luminance == pytest.approx(check.luminance_nominal, abs=0.01)
+    person.done.set()
+    call.join(20)
+    assert answers[0].perturbation.verified
+    assert math.isnan(answers[0].apply_time)
+    check = person.until_check(lambda c: not c.setting_up)
+    assert (check.perturbation_id, check.there) == ("cube_red", True)
+
+
+def test_what_was_there_before_is_gone_but_the_wanted_never_came(
+    graph: Graph, cell: SyntheticCell, person: Person
+) -> None:
+    by_hand(graph, cell, person)
+    person.cube = (220, 20, 20)
+    assert apply(graph, cell, "cube_red").perturbation.verified
+    person.cube = (120, 60, 40)  # the red cube was taken away, the blue one forgotten
+    assert not apply(graph, cell, "cube_blue").perturbation.verified
+    assert "no change" in person.until_check(lambda c: c.perturbation_id == "cube_blue").warning
+
+
+def test_a_lamp_that_auto_exposure_cancels_is_said(
+    graph: Graph, cell: SyntheticCell, person: Person
+) -> None:
+    by_hand(graph, cell, person)
+    person.lamp = 0.97  # set to 40 %, and nearly all of it made good by the camera
+    apply(graph, cell, "light_intensity=0.4")
+    check = person.until_check(lambda c: c.perturbation_id == "light_intensity=0.4")
+    assert not check.there
+    assert "as bright as before" in check.warning
+    assert "auto exposure" in check.warning
+    person.lamp = 0.6
+    assert person.until_check(lambda c: c.there).luminance < 0.35
+    apply(graph, cell)  # said to be nominal again, with the lamp still low
+    person.lamp = 1.0
+    check = person.until_check(lambda c: c.perturbation_id == "nominal" and not c.there)
+    assert "brighter than the nominal scene" in check.warning
+
+
+def test_a_camera_that_is_only_compressed(graph: Graph, cell: SyntheticCell) -> None:
+    cell.destroy_publisher(cell.images)
+    compressed = cell.create_publisher(CompressedImage, names.CAMERA_COMPRESSED, qos.CAMERA_WRITER)
+
+    def show(stamp: int) -> None:
+        rgb = picture(stamp // STEP) // 2 + cell.brightness
+        compressed.publish(image_to_png(rgb.astype(np.uint8), stamps.from_ns(stamp)))
+
+    cell.image = show
+    node = graph.add(PerturbationTaggerNode)
+    until(lambda: compressed.get_subscription_count() == 1)
+    show(cell.now - STEP)
+    until(lambda: node.health().values["camera"])
+    apply(graph, cell)
+    cell.now += STEP
+    assert apply(graph, cell, "cube_red").perturbation.verified
 
 
 def _probe(**kwargs: object) -> object:

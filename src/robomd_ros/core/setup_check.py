@@ -29,6 +29,7 @@ _DRIFT = 0.15  # change of luminance of a nominal scene that is no daylight any 
 _NEW_COLOR = (
     0.3  # share of the changed pixels that have one colour of no thing in the nominal scene
 )
+_SIDE = 320  # pixels: more only cost time
 _LEFT_OVER = 0.1  # share of a nominal scene that a moved cube does not explain
 
 Image = NDArray[np.uint8]
@@ -91,7 +92,8 @@ def check_setup(
         return SetupFigures(_luminance(image)), SetupVerdict(
             not wanted.variations, missing if wanted.variations else ""
         )
-    seen = _Seen(image, nominal, config or SetupConfig())
+    step = max(1, round(max(image.shape) / _SIDE))
+    seen = _Seen(image[::step, ::step], nominal[::step, ::step], config or SetupConfig())
     return seen.figures, _judge(wanted, seen, catalogue)
 
 
