@@ -31,10 +31,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folder says what a test needs: test/ros, test/sim and test/launch get the mark of their name."""
+    """The folder says what a test needs: test/ros, test/sim, test/launch and test/browser get the mark of their name."""
     for item in items:
         folder = item.path.relative_to(ROOT / "test").parts[0]
-        if folder in ("ros", "sim", "launch"):
+        if folder in ("ros", "sim", "launch", "browser"):
             item.add_marker(getattr(pytest.mark, folder))
 
 

@@ -159,8 +159,9 @@ class Link:
         found = self._picture_of(perturbation_id) or (
             self._picture_of("nominal") if perturbation_id != "nominal" else None
         )
-        with self._lock:
-            self._references[perturbation_id] = (now, found or Reference(b""))
+        if found is not None and found.of == perturbation_id:
+            with self._lock:
+                self._references[perturbation_id] = (now, found)
         return found or Reference(b"")
 
     def _picture_of(self, perturbation_id: str) -> Reference | None:

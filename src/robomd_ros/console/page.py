@@ -82,10 +82,10 @@ class OperatorPage:
             with ui.element("div").classes("column first"):
                 self._request = RequestCard(node.link.reference)
                 self._label_card = LabelCard(node.config.phases, node.config.reasons)
-                session = SessionCard(lambda: node.link.diagnose_error)
+                cell = CellCard()
             with ui.element("div").classes("column second"):
                 camera = CameraCard()
-                cell = CellCard()
+                session = SessionCard(lambda: node.link.diagnose_error)
             with ui.element("div").classes("column third"):
                 ranking = RankingCard()
                 recent = RecentCard()
@@ -149,9 +149,9 @@ class OperatorPage:
             text = await does(said)
         except RobomdError as error:
             text, good = str(error), False
-        self._draw()
         if text:
             stored(said.get("seq"), text, good)
+        self._draw()
 
     async def _label(self, said: dict[str, Any]) -> str:
         outcome = _LABELS[said["act"]]

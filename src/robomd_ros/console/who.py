@@ -41,17 +41,20 @@ class Who:
                 .props(f"outlined autofocus maxlength={MAX_NAME} autocomplete=name")
                 .on("keydown.enter", self._take)
             )
-            with ui.element("div").classes("buttons"):
-                ui.button("That is me", on_click=self._take).props("no-caps unelevated").classes(
-                    "act primary"
-                )
+            with ui.element("button").classes("act primary").on("click", self._take):
+                ui.label("That is me")
         if not self.name:
             self._dialog.open()
 
     def button(self) -> None:
         """The name, to be tapped when somebody else takes over."""
-        self._shown = ui.button(self.name or "who?", on_click=self.ask).props("flat no-caps")
-        self._shown.classes("who").tooltip("somebody else takes over")
+        entry = (
+            ui.element("button")
+            .classes("who")
+            .props('type=button title="somebody else takes over"')
+        )
+        with entry.on("click", self.ask):
+            self._shown = ui.label(self.name or "who?")
 
     def ask(self) -> None:
         """Open the dialog."""

@@ -39,9 +39,9 @@ SESSION = {
 }
 
 REQUESTS = {
-    OperatorRequest.SET_UP: ("Set this up", "It is set up", "Cannot be set up"),
-    OperatorRequest.CONSENT: ("May the robot move?", "Start the robot", "Do not run it"),
-    OperatorRequest.RECOVER: ("The robot was stopped", "It is safe: recover", "Leave it stopped"),
+    OperatorRequest.SET_UP: ("Set this up", "It is set up", "Not possible"),
+    OperatorRequest.CONSENT: ("May the robot move?", "Start the robot", "Do not run"),
+    OperatorRequest.RECOVER: ("The robot was stopped", "It is safe: recover", "Leave it"),
 }
 """Heading, and what DONE and REFUSE mean, of a request."""
 
@@ -63,7 +63,7 @@ def duration(seconds: float) -> str:
 
 def percent(share: float) -> str:
     """40 %; a dash when not known."""
-    return f"{100 * share:.0f} %" if math.isfinite(share) else "–"
+    return f"{100 * share:.0f}\u00a0%" if math.isfinite(share) else "–"
 
 
 def settles(more: int | None) -> str:

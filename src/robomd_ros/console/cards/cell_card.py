@@ -34,6 +34,8 @@ class CellCard:
         self._why.draw(tuple(cell.why_not), lambda: _sentences(cell))
         show(self._why.element, bool(cell.why_not))
         self._facts.set_text(_facts(cell))
+        alarming = silent or bool(cell.why_not)
+        self._card.classes(add="alert" if alarming else "", remove="" if alarming else "alert")
 
 
 def _sentences(cell: CellState) -> None:

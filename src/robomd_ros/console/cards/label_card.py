@@ -48,8 +48,8 @@ class LabelCard:
                     .classes("reason")
                 )
             with ui.element("div").classes("buttons two") as self._after:
-                self._undo = button("Undo my last label", "undo", "u", "quiet")
-                self._change = button("Change this label", "change", "c", "quiet")
+                self._undo = button("Undo my last", "undo", "u", "quiet")
+                self._change = button("Change it", "change", "c", "quiet")
 
     def _chip(self, kind: str, text: str) -> None:
         chip = ui.element("button").classes("chip").props("type=button aria-pressed=false")

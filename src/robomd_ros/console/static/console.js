@@ -12,8 +12,18 @@
   const typing = (target) => target.closest?.("input, textarea, select, [contenteditable=true]");
   const asking = () => document.querySelector(".q-dialog .ask input");
 
+  const toasts = document.createElement("div");
+  toasts.className = "toasts";
+  toasts.setAttribute("role", "status");
+  document.addEventListener("DOMContentLoaded", () => document.body.append(toasts));
+
   function toast(text, look, timeout = 2500) {
-    Quasar.Notify.create({ message: text, classes: `toast ${look}`, position: "top", timeout });
+    const one = document.createElement("div");
+    one.className = `toast ${look}`;
+    one.textContent = text;
+    toasts.prepend(one);
+    while (toasts.children.length > 3) toasts.lastChild.remove();
+    setTimeout(() => one.remove(), timeout);
   }
 
   // Called by the page when what was asked for is done: `number` is that of the key.
