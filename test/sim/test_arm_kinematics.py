@@ -61,7 +61,9 @@ def test_the_scene_names_the_joints_as_the_ur_driver_does(scene):
 def test_dh_agrees_with_robosuite_to_a_millimetre(scene, servo):
     positions, turns = poses(scene, servo)
 
-    assert np.linalg.norm(positions, axis=1).max() < 1.1e-3  # measured: 0.99 mm, DH has d6 = 99.6 mm, robosuite 98
+    assert (
+        np.linalg.norm(positions, axis=1).max() < 1.1e-3
+    )  # measured: 0.99 mm, DH has d6 = 99.6 mm, robosuite 98
     assert turns.max() < 1e-5
 
 

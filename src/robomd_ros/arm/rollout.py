@@ -301,13 +301,14 @@ class _Run:
     def _stream(self, dt: float) -> None:
         """One command."""
         q = self._measured()
-        command = self.servo.advance(dt, q)
+        wanted = self.servo.advance(dt, q)
         if self.previous is None:
-            self.distance = float(np.abs(command.positions - q).max())
-            self.limiter.first(command, q)
-            self.previous = Command(q.copy(), np.zeros(6), command.gripper)
-        command = self.limiter.limit(command, self.previous, dt, q)
-        self.servo.follow(command)
+            self.distance = float(np.abs(wanted.positions - q).max())
+            self.limiter.first(wanted, q)
+            self.previous = Command(q.copy(), np.zeros(6), wanted.gripper)
+        command = self.limiter.limit(wanted, self.previous, dt, q)
+        if command is not wanted:
+            self.servo.follow(command)
         self.ports.send(command)
         self.previous = command
         self.commands += 1
