@@ -195,11 +195,12 @@ def _joint_arrays(
     good = np.isfinite(table[:, 0]).all(axis=0)
     if not good.any():
         return (*nothing[:4], len(names))
-    velocities = table[:, 1, good]
+    # Indexed by a mask they lie column by column in memory, which no message takes.
+    positions, velocities = (np.ascontiguousarray(table[:, n, good]) for n in (0, 1))
     return (
         tuple(name for name, is_good in zip(names, good, strict=True) if is_good),
         np.array(times),
-        table[:, 0, good],
+        positions,
         velocities if np.isfinite(velocities).all() else np.zeros((0, 0)),
         int((~good).sum()),
     )

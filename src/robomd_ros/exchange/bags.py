@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError
-from robomd_ros.exchange.bag_file import BagFile, find_bags, open_bag, storage_files
+from robomd_ros.exchange.bag_file import BagFile, find_bags, open_bag, storage_files, verify_bag
 from robomd_ros.exchange.bag_trace import Topics, read_trace
 from robomd_ros.exchange.episode import Content, Episode, content_id
 from robomd_ros.exchange.mapping import Field
@@ -48,6 +48,7 @@ class BagEpisode:
 
     def load(self) -> Content:
         """Frames, joint states, actions and the success flag, on the camera's clock."""
+        verify_bag(self.bag)
         with open_bag(self.bag) as bag:
             topics = choose_topics(bag, self.topics)
             trace, success, facts = read_trace(bag, topics, self.start, self.stop, self.rate)
