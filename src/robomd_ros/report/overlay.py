@@ -87,22 +87,22 @@ def draw_overlay(
 def _panel(draw: ImageDraw.ImageDraw, facts: OverlayFacts, x: int, width: int, height: int) -> None:
     y = _risk(draw, facts, x, 14, width)
     y = _line(draw, x, y + 8, "applied", 14, _DIM)
-    y = _wrapped(draw, x, y, facts.applied.replace("+", " + ") or "unknown", 18, width, 2)
+    y = _wrapped(draw, x, y, facts.applied.replace("+", " + ") or "unknown", 17, width, 2)
     if facts.applied and not facts.verified:
         y = _line(draw, x, y, "not seen in the image", 14, _MIDDLE)
     if facts.cell:
         y = _line(draw, x, y + 8, "cell", 14, _DIM)
-        y = _wrapped(draw, x, y, facts.cell, 16, width, 3, _HIGH if facts.stopped else _INK)
+        y = _wrapped(draw, x, y, facts.cell, 16, width, 2, _HIGH if facts.stopped else _INK)
     if facts.session:
         y = _line(draw, x, y + 8, "session", 14, _DIM)
         y = _wrapped(draw, x, y, facts.session, 16, width, 2)
     if facts.ranking:
         y = _line(draw, x, y + 8, "riskiest so far", 14, _DIM) + 2
     for name, p, low, high in facts.ranking:
-        if y + 34 > height - 8:
+        if y + 26 > height - 6:
             break
-        y = _line(draw, x, y, _fit(f"{p:.2f}  {name}", 15, width), 15, _INK)
-        y = _bar(draw, x, y, width, 7, p, low, high) + 6
+        y = _line(draw, x, y, _fit(f"{p:.2f}  {name}", 14, width), 14, _INK)
+        y = _bar(draw, x, y, width, 4, p, low, high) + 3
 
 
 def _risk(draw: ImageDraw.ImageDraw, facts: OverlayFacts, x: int, y: int, width: int) -> int:
