@@ -26,22 +26,20 @@ from watch_config import (
     unknown_classes,
 )
 
-from robomd_msgs.msg import CellState, OperatorRequest
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.nodes.diagnosis import DiagnosisNode
 from robomd_ros.nodes.risk_overlay import RiskOverlayConfig, RiskOverlayNode
+from robomd_ros.nodes.ur5e_driver import Ur5eDriverNode
 from robomd_ros.recording.messages import IMAGES
 
 
 class Cell(SyntheticCell):
-    """Also what a UR cell says: its state, its wish, its calibration, its model."""
+    """Also the camera's calibration and the robot's model, as their drivers publish them."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.infos = self.create_publisher(CameraInfo, names.CAMERA_INFO, qos.CAMERA_WRITER)
-        self.states = self.create_publisher(CellState, names.CELL_STATE, qos.LATCHED)
-        self.requests = self.create_publisher(OperatorRequest, names.OPERATOR_REQUEST, qos.LATCHED)
         # As robot_state_publisher does.
         model = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.model = self.create_publisher(String, "robot_description", model)
@@ -68,6 +66,7 @@ def bring_up(graph: Graph, namespace: str | None = None) -> Viewer:
     """The nodes a viewer watches, and a viewer."""
     for kind in (Cell, RiskOverlayNode, DiagnosisNode):
         graph.add(partial(kind, namespace=namespace))
+    graph.add(partial(Ur5eDriverNode, namespace=namespace), hardware="standin", policy="")
     return graph.add(partial(Viewer, namespace=namespace))
 
 
