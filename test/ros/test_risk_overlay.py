@@ -209,6 +209,15 @@ def test_a_compressed_camera(graph: Graph, search: Search) -> None:
     np.testing.assert_array_equal(image_from_msg(search.asked[-1].image), picture(3))
 
 
+def test_a_picture_that_cannot_be_read_is_said(search: Search, cell: SyntheticCell) -> None:
+    search.risk = 0.9
+    cell.images.publish(Image(height=1, width=1, encoding="8UC3", step=3, data=[0, 0, 0]))
+    until(lambda: search.alarms and "8UC3' is not known" in search.alarms[-1].message)
+    until(lambda: search.health() == DiagnosticStatus.WARN)
+    cell.image(10 * STEP)
+    until(lambda: search.alarms[-1].level == DiagnosticStatus.ERROR)
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [

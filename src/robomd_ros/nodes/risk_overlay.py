@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from robomd_msgs.msg import (
@@ -35,6 +35,7 @@ from robomd_ros.adapters.risk_markers import (
 )
 from robomd_ros.adapters.risk_words import alarm_sentence, cell_line, percent, session_line
 from robomd_ros.adapters.runner import run
+from robomd_ros.core.errors import RobomdError
 from robomd_ros.report.alarm import AlarmConfig, AlarmState, RiskAlarm
 from robomd_ros.report.overlay import OverlayFacts, draw_overlay
 
@@ -153,16 +154,24 @@ class RiskOverlayNode(RobomdNode):
     # -- live risk ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        newest, scene = self._camera.newest, self._camera.scene
+        newest, scene, age = self._camera.newest, self._camera.scene, self._camera.age
         if newest is None or scene is None:
             self._live.forget("no camera frame yet")
             return
-        if self._camera.age > self._config.camera_timeout:
-            self._live.forget(f"no camera frame for {self._camera.age:.0f} s")
-        else:
-            self._live.ask(frame_raw(scene), self._perturbation)
+        try:
+            rgb = frame_rgb(newest)
+            if age > self._config.camera_timeout:
+                self._live.forget(f"no camera frame for {age:.0f} s")
+            else:
+                self._live.ask(frame_raw(scene), self._perturbation)
+        except RobomdError as error:  # a camera whose pictures cannot be read
+            self._live.forget(str(error))
+            self._judge()
+            return
         self._judge()
-        self._draw(newest)
+        picture = draw_overlay(rgb, self._facts(), self._config.height)
+        self._picture.publish(image_to_msg(picture, newest.header.stamp, newest.header.frame_id))
+        self._drawn += 1
 
     def _on_answer(self, frame: Image, applied: str) -> None:
         self._judge()
@@ -197,11 +206,6 @@ class RiskOverlayNode(RobomdNode):
         return self._perturbation.id if self._perturbation else ""
 
     # -- the picture and the room ---------------------------------------------------------------------------------
-
-    def _draw(self, frame: Image | CompressedImage) -> None:
-        picture = draw_overlay(frame_rgb(frame), self._facts(), self._config.height)
-        self._picture.publish(image_to_msg(picture, frame.header.stamp, frame.header.frame_id))
-        self._drawn += 1
 
     def _facts(self) -> OverlayFacts:
         answer = self._live.answer
