@@ -16,11 +16,16 @@ from robomd_ros.exchange.bag_file import BagFile
 from robomd_ros.exchange.images import decode
 from robomd_ros.exchange.mapping import Field
 from robomd_ros.exchange.vectors import numbers
-from robomd_ros.recording.messages import seconds
+from robomd_ros.recording.messages import COMPRESSED, TYPES, nanoseconds, seconds, typestore
 from robomd_ros.recording.reader import MAX_BYTES
 
 _SAME_CLOCK = 1.0
 """Seconds by which the clocks of two headers may differ, seen from the times of receipt, and still be one."""
+
+
+_FRAME_ID = "camera"
+_File = tuple[str, NDArray[np.uint8]]
+"""Format and bytes of a compressed image."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def read_trace(
         TooLargeError: more frames than a recording may hold.
     """
     frames, joints, actions = _Series(), _Series(), _Series()
+    files: list[_File | None] = []
     outcome, size, newest = Outcome.UNKNOWN, 0, -1.0
     period = 1.0 / rate if rate > 0 else 0.0
 
@@ -103,8 +109,10 @@ def read_trace(
 
     for topic, stamp, message in bag.messages(topics.names, start, stop, wanted):
         if topic == topics.camera.name:
-            frame = decode(topics.camera.value(message))
-            frames.add(stamp, message, frame)
+            picture = topics.camera.value(message)
+            frame = decode(picture)
+            frames.add(stamp, picture, frame)
+            files.append(_file(picture))
             size, newest = size + frame.nbytes, stamp * 1e-9
             if size > MAX_BYTES:
                 raise TooLargeError(
@@ -116,18 +124,19 @@ def read_trace(
             actions.add(stamp, message, numbers(topics.actions, message))
         if topics.success and topic == topics.success.name:
             outcome = _flag(topics.success, message)
-    trace, dropped = _assemble(frames, joints, actions)
+    trace, dropped = _assemble(frames, files, joints, actions)
     return trace, outcome, {key: str(n) for key, n in dropped.items() if n}
 
 
-def _assemble(frames: _Series, joints: _Series, actions: _Series) -> tuple[Trace, dict[str, int]]:
+def _assemble(
+    frames: _Series, files: list[_File | None], joints: _Series, actions: _Series
+) -> tuple[Trace, dict[str, int]]:
     if not frames.values:
         raise InvalidArgumentError("it has no frame.")
     if len({frame.shape for frame in frames.values}) > 1:
         raise InvalidArgumentError("its frames have several sizes.")
     stamps = _frame_stamps(frames)
     keep = _increasing(stamps)
-    frame_id = "camera"
     names, joint_stamps, positions, velocities, unknown = _joint_arrays(
         joints, _on_camera_clock(joints, frames)
     )
@@ -139,9 +148,28 @@ def _assemble(frames: _Series, joints: _Series, actions: _Series) -> tuple[Trace
         joint_positions=positions,
         joint_velocities=velocities,
         actions=actions_at(stamps[keep], _on_camera_clock(actions, frames), actions.values),
-        frame_id=frame_id,
+        frame_id=_FRAME_ID,
+        compressed=_compressed([files[k] for k in keep], stamps[keep]),
     )
     return trace, {"frames_out_of_order": len(stamps) - len(keep), "joints_unknown": unknown}
+
+
+def _file(picture: Any) -> _File | None:
+    return (picture.format, picture.data) if hasattr(picture, "format") else None
+
+
+def _compressed(files: list[_File | None], stamps: NDArray[np.float64]) -> tuple[bytes, ...]:
+    """CDR messages of the camera's own jpegs or pngs, so that a recording is no larger than the bag."""
+    if not all(files):
+        return ()
+    types, kind = typestore().types, TYPES[COMPRESSED]
+    made = []
+    for (text, data), stamp in zip(filter(None, files), map(nanoseconds, stamps), strict=True):
+        time = types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
+        header = types["std_msgs/msg/Header"](stamp=time, frame_id=_FRAME_ID)
+        message = types[kind](header=header, format=text, data=data)
+        made.append(bytes(typestore().serialize_cdr(message, kind)))
+    return tuple(made)
 
 
 def _frame_stamps(frames: _Series) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robomd_ros.core.assembly import FRAME_0
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError
 from robomd_ros.exchange.bag_file import BagFile, find_bags, open_bag, storage_files, verify_bag
 from robomd_ros.exchange.bag_trace import Topics, read_trace
@@ -82,6 +83,7 @@ class OwnRecording:
             seed=seed,
             policy_id=info.get("policy_id", ""),
             task=info.get("task", ""),
+            facts={key: value for key, value in info.items() if key == FRAME_0},
         )
 
 

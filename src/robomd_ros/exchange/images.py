@@ -15,6 +15,7 @@ from rosbags.image.image import Format, to_cvtype
 
 from robomd_ros.core.answers import MAX_IMAGE_SIDE
 from robomd_ros.core.errors import InvalidArgumentError, TooLargeError
+from robomd_ros.recording.messages import decode_picture
 
 
 def decode(message: Any) -> NDArray[np.uint8]:
@@ -87,14 +88,11 @@ def decode_file(data: bytes) -> NDArray[np.uint8] | None:
         # The header is read first: a small file can claim a huge picture.
         width, height = PilImage.open(io.BytesIO(data)).size
         _check_size(height, width)
+        return decode_picture(np.frombuffer(data, np.uint8))
     except TooLargeError:
         raise
-    except (OSError, ValueError, PilImage.DecompressionBombError):
+    except (OSError, ValueError, cv2.error, PilImage.DecompressionBombError):
         return None
-    bgr = cv2.imdecode(
-        np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    )
-    return None if bgr is None else np.ascontiguousarray(bgr[:, :, ::-1])
 
 
 def _check_size(height: int, width: int) -> None:

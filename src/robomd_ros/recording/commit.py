@@ -89,4 +89,6 @@ def _info(record: RolloutRecord) -> dict[str, str]:
         "policy_id": record.policy_id,
         "purpose": record.purpose,
         "seed": str(record.seed),
+        # Whoever imports the recording must not take a later frame for frame 0.
+        **{key: value for key, value in record.facts.items() if key == FRAME_0},
     }

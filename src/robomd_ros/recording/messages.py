@@ -121,7 +121,7 @@ def read_image(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
 def read_compressed(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
     """Stamp [s], frame id and (H, W, 3) RGB of a sensor_msgs/CompressedImage; the pixels camera_capture sees."""
     message: Any = typestore().deserialize_cdr(raw, TYPES[COMPRESSED])
-    pixels = _decode(np.asarray(message.data, np.uint8))
+    pixels = decode_picture(np.asarray(message.data, np.uint8))
     return seconds(message.header.stamp), message.header.frame_id, pixels
 
 
@@ -143,7 +143,8 @@ def read_rollout(raw: bytes) -> dict[str, str]:
     return {pair.key: pair.value for status in message.status for pair in status.values}
 
 
-def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def decode_picture(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of a jpeg or png file. Raises StorageError."""
     import cv2
 
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
