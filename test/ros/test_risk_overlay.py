@@ -198,15 +198,34 @@ def test_a_rollout_is_asked_about_by_the_frame_before_it(
     until(lambda: stamp_asked() == begin + 4 * STEP)
 
 
+class Compressed(RobomdNode):
+    """A camera that offers compressed images only."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("compressed_camera", **kwargs)
+        self.images = self.create_publisher(
+            CompressedImage, names.CAMERA_COMPRESSED, qos.CAMERA_WRITER
+        )
+
+
 def test_a_compressed_camera(graph: Graph, search: Search) -> None:
-    cell = graph.add(SyntheticCell)
-    out = cell.create_publisher(CompressedImage, names.CAMERA_COMPRESSED, qos.CAMERA_WRITER)
     search.risk = 0.3
-    graph.add(RiskOverlayNode, compressed=True, **FAST)
-    until(lambda: out.get_subscription_count() == 1)
-    out.publish(image_to_png(picture(3), stamps.from_ns(STEP), "camera"))
+    camera = graph.add(Compressed)
+    graph.add(RiskOverlayNode, **FAST)
+    until(lambda: camera.images.get_subscription_count() == 1)
+    camera.images.publish(image_to_png(picture(3), stamps.from_ns(STEP), "camera"))
     until(lambda: search.scores)
     np.testing.assert_array_equal(image_from_msg(search.asked[-1].image), picture(3))
+
+
+def test_a_raw_camera_is_not_asked_to_compress(
+    graph: Graph, search: Search, cell: SyntheticCell
+) -> None:
+    camera = graph.add(Compressed)
+    cell.image(10 * STEP)
+    search.risk = 0.3
+    until(lambda: len(search.diagnostics) > 3)  # seconds in which it could have chosen wrong
+    assert camera.images.get_subscription_count() == 0
 
 
 def test_a_picture_that_cannot_be_read_is_said(search: Search, cell: SyntheticCell) -> None:

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from robomd_msgs.msg import RolloutStatus
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.base import RobomdNode
+from robomd_ros.adapters.camera_topics import listen_camera
 from robomd_ros.adapters.images import image_from_compressed, image_from_msg, image_to_msg
 
 _KEPT = 8
@@ -24,22 +25,16 @@ class CameraView:
 
     Args:
         node: that listens.
-        compressed: read the camera's compressed topic instead of the raw one.
         longest_rollout: a rollout that did not end by then is over [s].
     """
 
-    def __init__(self, node: RobomdNode, compressed: bool, longest_rollout: float) -> None:
+    def __init__(self, node: RobomdNode, longest_rollout: float) -> None:
         self._longest = longest_rollout
         self._frames: deque[Image | CompressedImage] = deque(maxlen=_KEPT)
         self._received = self._started = -math.inf
         self._start = 0
         self._before: Image | CompressedImage | None = None
-        kind, topic = (
-            (CompressedImage, names.CAMERA_COMPRESSED)
-            if compressed
-            else (Image, names.CAMERA_IMAGE)
-        )
-        node.listen(kind, topic, self._on_frame, qos.SENSOR_DATA)
+        listen_camera(node, self._on_frame)
         node.listen(RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS)
 
     @property

@@ -102,9 +102,9 @@ def _bar(
     bar.color = _color(entry.p_failure, 1.0 if entry.trusted else 0.5)
     name = entry.perturbation_id or entry.sentence
     words = f"{entry.p_failure:.2f} [{entry.p_failure_low:.2f}, {entry.p_failure_high:.2f}] {name}"
-    text = _text("risk_map_text", row, space.frame, words[:_MAX_TEXT], 0.035)
+    text = _text("risk_map_text", row, space.frame, words[:_MAX_TEXT], 0.03)
     text.pose.position = Point(
-        x=float(space.position[0]), y=float(y + _BAR + 0.35), z=bar.pose.position.z
+        x=float(space.position[0]), y=float(y + _BAR + 0.4), z=bar.pose.position.z
     )
     return bar, text
 

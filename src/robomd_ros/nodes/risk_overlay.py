@@ -60,7 +60,6 @@ class RiskOverlayConfig:
 
     rate: float = parameter(6.0, "live risk and overlay", low=0.2, high=60.0, unit="Hz")
     height: int = parameter(480, "rows of the overlay picture at least", low=240, high=2160)
-    compressed: bool = parameter(False, "read the camera's compressed topic instead of the raw one")
     camera_timeout: float = parameter(
         3.0, "no live risk of a frame older than this", low=0.2, high=3600.0, unit="s"
     )
@@ -90,7 +89,7 @@ class RiskOverlayNode(RobomdNode):
     While a rollout runs the risk is that of the frame before the policy moved, the one the models predict from: a moving
     arm is in no model's training.
 
-    Subscribes: camera/image_raw (or its compressed topic), camera/camera_info, robomd/perturbation, robomd/risk_map,
+    Subscribes: camera/image_raw (or its compressed topic where that is all there is), camera/camera_info, robomd/perturbation, robomd/risk_map,
         robomd/session, robomd/rollout_status, robomd/cell_state, robomd/operator/request.
     Calls: robomd/query_failure_likelihood, one question at a time, never waiting for the answer.
     Publishes: robomd/overlay/image, robomd/overlay/markers (latched, every 0.5 s), robomd/risk,
@@ -103,7 +102,7 @@ class RiskOverlayNode(RobomdNode):
         c = self._config = declare(self, RiskOverlayConfig)
         self._space = WorkSpace(c.work_frame, c.work_position, c.work_size)
         self._alarm = RiskAlarm(AlarmConfig(c.alarm_on, c.alarm_off, c.alarm_after))
-        self._camera = CameraView(self, c.compressed, c.longest_rollout)
+        self._camera = CameraView(self, c.longest_rollout)
         self._cell_time = -math.inf
         self._info: CameraInfo | None = None
         self._perturbation: Perturbation | None = None
