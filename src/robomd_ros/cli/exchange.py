@@ -133,6 +133,10 @@ def export(
     fps: Annotated[int, typer.Option(min=0, help="Of a data set; 0 = as recorded.")] = 0,
     codec: Annotated[str, typer.Option(help="Of lerobot's video: av1 or h264.")] = "av1",
     video: Annotated[bool, typer.Option(help="--no-video keeps lossless images instead.")] = True,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="actions=topic[:field]: recorded commands are the actions."),
+    ] = None,
 ) -> None:
     """Write a study for others: a table of its rollouts, or a data set to train on."""
     study = Study.open(shipped_studies().get(str(path), path) if not path.exists() else path)
@@ -143,9 +147,8 @@ def export(
         raise InvalidArgumentError(
             f"--format {kind.value} wants a target: the name of a new file or folder."
         )
-    _export_data(
-        study, target, kind, outcome or ["success", "failure"], fps, codec if video else ""
-    )
+    wanted = outcome or ["success", "failure"]
+    _export_data(study, target, kind, wanted, fps, codec if video else "", mapping or [])
 
 
 def _export_table(study: Study, target: Path | None) -> None:
@@ -163,12 +166,20 @@ def _export_table(study: Study, target: Path | None) -> None:
 
 
 def _export_data(
-    study: Study, target: Path, kind: Format, outcomes: list[str], fps: int, codec: str
+    study: Study,
+    target: Path,
+    kind: Format,
+    outcomes: list[str],
+    fps: int,
+    codec: str,
+    mapping: list[str],
 ) -> None:
     from robomd_ros.exchange.demo import choose, usual_rate
     from robomd_ros.exchange.export import export_rollouts, writer_of
+    from robomd_ros.exchange.mapping import parse_map
     from robomd_ros.exchange.table import outcome_of
 
+    actions = parse_map(mapping, ("actions",)).get("actions")
     with study.store(read_only=True) as store:
         records = choose(store, [outcome_of(name) for name in outcomes])
     if not records:
@@ -181,7 +192,7 @@ def _export_data(
     done: list[Exported] = []
     with progress_bar("count") as progress:
         bar = progress.add_task(kind.value, total=len(recorded), count="")
-        for step in export_rollouts(study, recorded, target, rate, begin):
+        for step in export_rollouts(study, recorded, target, rate, begin, actions):
             done.append(step)
             progress.update(bar, advance=1, count=f"{len(done)}/{len(recorded)}")
     refused = [step for step in done if step.refused]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.core.assembly import FRAME_0
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.records import RolloutRecord, Trace
@@ -15,6 +17,8 @@ from robomd_ros.core.store import RolloutStore
 from robomd_ros.core.study import Study
 from robomd_ros.exchange.bag_file import open_bag
 from robomd_ros.exchange.bag_trace import actions_at
+from robomd_ros.exchange.mapping import Field
+from robomd_ros.exchange.vectors import numbers
 from robomd_ros.recording import read_recording
 from robomd_ros.recording.messages import ACTIONS
 
@@ -89,8 +93,14 @@ def usual_rate(records: Iterable[RolloutRecord]) -> int:
     return max(1, round(float(np.median(rates))))
 
 
-def read_demo(study: Study, record: RolloutRecord, fps: int) -> Demo:
+def read_demo(study: Study, record: RolloutRecord, fps: int, actions: Field | None = None) -> Demo:
     """Read the recording of a rollout and align it.
+
+    Args:
+        study: where the recording is.
+        record: of the rollout.
+        fps: frames a second of the data set.
+        actions: topic of the recording whose messages are the actions; None = what the policy answered.
 
     Raises:
         StorageError: the recording is missing or damaged.
@@ -98,26 +108,30 @@ def read_demo(study: Study, record: RolloutRecord, fps: int) -> Demo:
     """
     if not record.recording:
         raise InvalidArgumentError("it has no recording.")
-    trace = _with_aligned_actions(
-        study, record, read_recording(study.recordings / record.recording)
-    )
-    if not trace.actions.size:
-        raise InvalidArgumentError("its recording has no actions.")
+    path = study.recordings / record.recording
+    trace = read_recording(path)
+    if not len(trace.frames):
+        raise InvalidArgumentError("its recording has no frame.")
+    if actions is None and record.facts.get(FRAME_0) == "lost":
+        raise InvalidArgumentError(
+            "its frame 0 was lost: no telling which frame an action answers."
+        )
+    trace = _with_actions(path, trace, actions)
     rows, resampled = on_grid(trace.stamps, fps)
     positions = _at_frames(trace, trace.joint_positions)[rows]
     velocities = _at_frames(trace, trace.joint_velocities)[rows]
-    actions = trace.actions[rows[rows < len(trace.actions)]]
-    if not all(np.isfinite(values).all() for values in (positions, velocities, actions)):
+    chosen = trace.actions[rows[rows < len(trace.actions)]]
+    if not all(np.isfinite(values).all() for values in (positions, velocities, chosen)):
         raise InvalidArgumentError("it holds joint states or actions that are not finite.")
-    frames = trace.frames if not resampled else trace.frames[rows]
+    frames = trace.frames[rows] if resampled else trace.frames
     shape = Shape(
         frames.shape[1],
         frames.shape[2],
         trace.joint_names if positions.size else (),
         bool(velocities.size),
-        actions.shape[1],
+        chosen.shape[1],
     )
-    return Demo(record, frames, positions, velocities, actions, shape, resampled)
+    return Demo(record, frames, positions, velocities, chosen, shape, resampled)
 
 
 def on_grid(stamps: NDArray[np.float64], fps: int) -> tuple[NDArray[np.intp], bool]:
@@ -133,13 +147,26 @@ def on_grid(stamps: NDArray[np.float64], fps: int) -> tuple[NDArray[np.intp], bo
     return np.searchsorted(middles, times - 1e-9), True
 
 
-def _with_aligned_actions(study: Study, record: RolloutRecord, trace: Trace) -> Trace:
-    """Actions are one a frame (but for the last); of another rate they are taken by their time."""
-    if len(trace.actions) in (0, len(trace.stamps), len(trace.stamps) - 1):
+def _with_actions(path: Path, trace: Trace, field: Field | None) -> Trace:
+    """One action a frame: as the policy answered, or the first of a topic at or after each frame."""
+    aligned = len(trace.actions) in (len(trace.stamps), len(trace.stamps) - 1)
+    if field is None and aligned and trace.actions.size:
         return trace
-    with open_bag(study.recordings / record.recording) as bag:
-        times = [stamp * 1e-9 for _, stamp, _ in bag.messages([ACTIONS])]
-    return replace(trace, actions=actions_at(trace.stamps, np.array(times), list(trace.actions)))
+    if field is None and not trace.actions.size:
+        raise InvalidArgumentError(
+            "its recording has no actions; --map actions=topic takes recorded commands for them."
+        )
+    field = field or Field(ACTIONS)
+    with open_bag(path) as bag:
+        bag.type_of(field.name)
+        found = [
+            (t * 1e-9, numbers(field, message)) for _, t, message in bag.messages([field.name])
+        ]
+    times = np.array([time for time, _ in found])
+    chosen = actions_at(trace.stamps, times, [values for _, values in found])
+    if not len(chosen):
+        raise InvalidArgumentError(f"{field.name} has no message after its first frame.")
+    return replace(trace, actions=chosen)
 
 
 def _at_frames(trace: Trace, values: NDArray[np.float64]) -> NDArray[np.float32]:

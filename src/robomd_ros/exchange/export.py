@@ -14,6 +14,7 @@ from robomd_ros.core.files import storage_error, sync
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study
 from robomd_ros.exchange.demo import Demo, Shape, read_demo
+from robomd_ros.exchange.mapping import Field
 from robomd_ros.exchange.video import CODECS
 
 
@@ -70,6 +71,7 @@ def export_rollouts(
     target: Path,
     fps: int,
     begin: Callable[[Path, Shape], Writer],
+    actions: Field | None = None,
 ) -> Iterator[Exported]:
     """Write the rollouts, one in memory at a time; what does not fit to the first of them is refused.
 
@@ -79,6 +81,7 @@ def export_rollouts(
         target: new file or folder.
         fps: frames a second of the data set.
         begin: opens a writer at a temporary name, for rollouts of one shape.
+        actions: topic whose messages are the actions; None = what the policy answered.
 
     Yields:
         One entry a rollout. The target is there after the last.
@@ -97,7 +100,7 @@ def export_rollouts(
         target.parent.mkdir(parents=True, exist_ok=True)
         for record in records:
             try:
-                demo = read_demo(study, record, fps)
+                demo = read_demo(study, record, fps, actions)
                 _check_shape(demo.shape, shape)
             except RobomdError as error:
                 yield Exported(record.id, str(error))
