@@ -21,6 +21,7 @@ MAX_CATCH_UP = 0.1
 
 _BANDWIDTH = 80.0  # [rad/s] of the servo: it trails a moving reference by 2 / 80 s
 _GRIPPER_STEP = 0.5  # of the range -1..1, a control period: as scene's gripper
+_TO_BASE = ROBOSUITE_LIFT_BASE.rotation.T
 
 
 class StandinArm:
@@ -40,6 +41,9 @@ class StandinArm:
         self._model, self._data = self.scene.model, self.scene.data
         model = self._model
         joints = [model.joint(f"robot0_{name}") for name in JOINTS]
+        every = [model.joint(name) for name in self.scene._joints]
+        self._all_qpos = np.array([j.qposadr[0] for j in every])
+        self._all_dof = np.array([j.dofadr[0] for j in every])
         self._qpos = np.array([j.qposadr[0] for j in joints])
         self._dof = np.array([j.dofadr[0] for j in joints])
         motors = [
@@ -60,7 +64,12 @@ class StandinArm:
     @property
     def positions(self) -> NDArray[np.float64]:
         """(J,) rad, arm then gripper, as scene.joint_names."""
-        return self.scene.joint_positions
+        return np.array(self._data.qpos[self._all_qpos])
+
+    @property
+    def velocities(self) -> NDArray[np.float64]:
+        """(J,) rad/s, as positions."""
+        return np.array(self._data.qvel[self._all_dof])
 
     @property
     def reference(self) -> Joints:
@@ -117,10 +126,9 @@ class StandinArm:
     def tcp_in_base(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Position (3,) [m] and rotation (3, 3) of the grip site in the UR frame `base`."""
         site = self.scene._robot.eef_site_id["right"]
-        base = ROBOSUITE_LIFT_BASE
         rotation = self._data.site_xmat[site].reshape(3, 3)
-        position = self._data.site_xpos[site] - base.position
-        return base.rotation.T @ position, base.rotation.T @ rotation
+        position = self._data.site_xpos[site] - ROBOSUITE_LIFT_BASE.position
+        return _TO_BASE @ position, _TO_BASE @ rotation
 
     def close(self) -> None:
         """Free the renderer."""

@@ -83,7 +83,7 @@ class StandinTopics:
         msg = JointState(name=list(scene.joint_names))
         msg.header.stamp = stamps.from_seconds(self._stamp(wall))
         msg.position = array("d", self._cell.joints.tolist())
-        msg.velocity = array("d", scene.joint_velocities.tolist())
+        msg.velocity = array("d", self._cell.arm.velocities.tolist())
         torques = self._cell.arm.torques.tolist()
         msg.effort = array("d", torques + [0.0] * (len(msg.name) - DOF))
         self._joints.publish(msg)
