@@ -16,6 +16,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ros"))  # ros_graph
 
 from harness import CELL, CHROMIUM, FLAGS, PATIENCE, Console, child
+from ros_graph import until
 
 
 @pytest.fixture
@@ -26,10 +27,13 @@ def study(tmp_path: Path) -> Path:
 @pytest.fixture
 def cell(study: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """operator_cell.py until the end of the test."""
-    process = child(str(CELL), str(study), "0.4", log=tmp_path / "cell.log")
+    log = tmp_path / "cell.log"
+    process = child(str(CELL), str(study), "0.4", log=log)
+    until(lambda: process.poll() is not None or "cell is up" in log.read_text(), PATIENCE)
+    assert process.poll() is None, log.read_text()
     yield process
     process.terminate()
-    assert process.wait(PATIENCE) == 0, (tmp_path / "cell.log").read_text()
+    assert process.wait(PATIENCE) == 0, log.read_text()
 
 
 @pytest.fixture

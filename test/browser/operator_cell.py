@@ -268,6 +268,7 @@ def main() -> None:
     graph.add(OutcomeLabelerNode, study=sys.argv[1])
     graph.add(CameraCaptureNode)
     graph.add(lambda **kwargs: OperatorCell(seconds, **kwargs))
+    print("the cell is up", flush=True)  # noqa: T201
     while not ended.wait(1.0):
         pass
     graph.close()

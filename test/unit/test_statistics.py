@@ -12,6 +12,7 @@ from robomd_ros.core.statistics import (
     bootstrap_auc_interval,
     clopper_pearson,
     probability_above,
+    rollouts_to_settle,
     wilson,
 )
 
@@ -72,3 +73,25 @@ def test_bootstrap_interval_of_one_class_is_unknown():
     low, high = bootstrap_auc_interval([0.1, 0.2], [True, True], np.random.default_rng(0))
     assert math.isnan(low)
     assert math.isnan(high)
+
+
+@given(counts)
+def test_rollouts_to_settle_is_the_first_count_that_does(kn):
+    k, n = kn
+    more = rollouts_to_settle(k, n)
+    if more is None:
+        assert 2 * k == n
+        return
+
+    def settled(added):
+        low, high = wilson(k / n * (n + added), n + added, 0.90)
+        return low > 0.5 or high < 0.5
+
+    assert settled(more)
+    assert more == 0 or not settled(more - 1)
+
+
+def test_nothing_tried_settles_nothing():
+    assert rollouts_to_settle(0, 0) is None
+    assert rollouts_to_settle(5, 10) is None
+    assert rollouts_to_settle(1, 1) == 2

@@ -35,7 +35,7 @@ def kept_token() -> str:
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     path = Path(state) / "robomd" / "console_token"
     try:
-        if not path.exists():
+        if not path.exists() or not path.read_text().strip():
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(fresh, "w") as file:
