@@ -262,6 +262,8 @@ def test_a_question_that_has_no_answer_names_the_topics(tmp_path):
         load(tmp_path / "b")
     with pytest.raises(UnknownIdError, match=r"no message on /nose.*/left"):
         load(tmp_path / "b", "camera=/nose")
+    with pytest.raises(InvalidArgumentError, match="no sensor_msgs/JointState"):
+        load(tmp_path / "b", "camera=/left", "joints=/right")
     assert np.array_equal(load(tmp_path / "b", "camera=/left").trace.frames, pictures(1))
 
 

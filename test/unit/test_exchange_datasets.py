@@ -407,7 +407,7 @@ def test_an_export_is_there_whole_or_not_at_all(tmp_path, study, monkeypatch):
     with pytest.raises(InvalidArgumentError, match="there already"):
         export(study, tmp_path / "set")
     with pytest.raises(InvalidArgumentError, match="not one"):
-        export(study, tmp_path / "none", outcomes=[Outcome.UNKNOWN])
+        export(study, tmp_path / "none", outcomes=[Outcome.TIMEOUT])
 
 
 def test_video_says_which_sizes_it_takes(tmp_path):

@@ -119,7 +119,7 @@ def read_trace(
                     f"more than {MAX_BYTES} bytes of frames in one rollout: split the bag, or --rate 10."
                 )
         if topics.joints and topic == topics.joints.name:
-            joints.add(stamp, message, topics.joints.value(message))
+            joints.add(stamp, message, _joint_state(topics.joints, message))
         if topics.actions and topic == topics.actions.name:
             actions.add(stamp, message, numbers(topics.actions, message))
         if topics.success and topic == topics.success.name:
@@ -142,7 +142,7 @@ def _assemble(
     )
     trace = Trace(
         stamps=stamps[keep],
-        frames=np.stack([frames.values[k] for k in keep]),
+        frames=_stacked(frames.values, keep),
         joint_names=names,
         joint_stamps=joint_stamps,
         joint_positions=positions,
@@ -152,6 +152,21 @@ def _assemble(
         compressed=_compressed([files[k] for k in keep], stamps[keep]),
     )
     return trace, {"frames_out_of_order": len(stamps) - len(keep), "joints_unknown": unknown}
+
+
+def _stacked(frames: list[Any], keep: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """np.stack that lets go of each frame as it is taken: a long rollout is in memory once, not twice."""
+    out = np.empty((len(keep), *frames[0].shape), np.uint8)
+    for at, k in enumerate(keep):
+        out[at], frames[k] = frames[k], None
+    return out
+
+
+def _joint_state(field: Field, message: Any) -> Any:
+    value = field.value(message)
+    if not all(hasattr(value, name) for name in ("name", "position", "velocity")):
+        raise InvalidArgumentError(f"{field.name} is no sensor_msgs/JointState.")
+    return value
 
 
 def _file(picture: Any) -> _File | None:
@@ -188,7 +203,7 @@ def _on_camera_clock(series: _Series, frames: _Series) -> NDArray[np.float64]:
 
 def _increasing(stamps: NDArray[np.float64]) -> NDArray[np.intp]:
     """Indices of the stamps that are newer than all before them."""
-    newest = np.concatenate([[-np.inf], np.maximum.accumulate(stamps)[:-1]])
+    newest = np.concatenate([[-np.inf], np.maximum.accumulate(stamps)])[: len(stamps)]
     return np.flatnonzero(stamps > newest)
 
 
@@ -200,7 +215,7 @@ def _joint_arrays(
     A joint whose position was ever not a number is left out and counted.
     """
     nothing = (), np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)), 0
-    keep = _increasing(stamps) if len(stamps) else []
+    keep = _increasing(stamps)
     names = list(dict.fromkeys(name for k in keep for name in series.values[k].name))
     at = {name: n for n, name in enumerate(names)}
     state = np.full((2, len(names)), np.nan)

@@ -151,7 +151,7 @@ def choose_topics(bag: BagFile, mapped: Mapping[str, Field]) -> Topics:
     return Topics(camera or Field(images[0]), joints, mapped.get("actions"), mapped.get("success"))
 
 
-def _parts(path: Path, name: str, topics: Mapping[str, Field], rate: float) -> Iterator[Episode]:
+def _parts(path: Path, name: str, topics: Mapping[str, Field], rate: float) -> list[Episode]:
     """Bool markers: true starts a rollout and false ends it. Any other message starts the next one."""
     marker = topics["split"]
     starts: list[tuple[str, int, int | None]] = []

@@ -85,9 +85,9 @@ class RobomimicWriter:
             (self._gripper, "robot0_gripper_qpos", "robot0_gripper_qvel"),
         ):
             if joints:
-                group[position] = demo.positions[np.ix_(rows, joints)]
+                group[position] = demo.positions[rows][:, joints]
                 if demo.shape.has_velocities:
-                    group[velocity] = demo.velocities[np.ix_(rows, joints)]
+                    group[velocity] = demo.velocities[rows][:, joints]
 
     def _filter(self, name: str, success: bool) -> None:
         kind = "success" if success else "failure"

@@ -42,7 +42,7 @@ def read_frames(path: Path, times: NDArray[np.float64], tolerance: float) -> NDA
 
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+            stream: Any = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = 2
             base = float(stream.time_base)
@@ -108,10 +108,10 @@ class VideoWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.count, self._fps = path, 0, fps
         self._container = av.open(str(path), "w")
-        self._stream = self._container.add_stream(CODECS[codec], rate=fps, options=_OPTIONS[codec])
-        self._stream.width, self._stream.height = width, height
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, fps)
+        stream: Any = self._container.add_stream(CODECS[codec], fps, options=_OPTIONS[codec])
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, fps)
+        self._stream = stream
 
     @property
     def seconds(self) -> float:
@@ -143,7 +143,7 @@ def video_info(path: Path) -> dict[str, Any]:
     import av
 
     with av.open(str(path)) as container:
-        stream = container.streams.video[0]
+        stream: Any = container.streams.video[0]
         return {
             "video.height": stream.height,
             "video.width": stream.width,
