@@ -24,7 +24,8 @@ from robomd_msgs.msg import (
 from robomd_msgs.srv import QueryFailureLikelihood
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.base import RobomdNode
-from robomd_ros.adapters.images import image_from_msg, image_to_png
+from robomd_ros.adapters.camera_view import frame_question
+from robomd_ros.adapters.images import image_from_msg, image_to_msg, image_to_png
 from robomd_ros.adapters.risk_markers import (
     LIFETIME,
     MarkerBook,
@@ -36,6 +37,7 @@ from robomd_ros.adapters.risk_markers import (
 )
 from robomd_ros.adapters.risk_words import cell_line
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError
+from robomd_ros.learning.inputs import MAX_SIDE, stack_images
 from robomd_ros.nodes.risk_overlay import RiskOverlayNode
 from robomd_ros.report.alarm import AlarmState
 from robomd_ros.report.overlay import OverlayFacts, draw_overlay
@@ -196,6 +198,15 @@ def test_a_rollout_is_asked_about_by_the_frame_before_it(
     assert stamp_asked() == begin + STEP
     cell.status("a" * 32, RolloutStatus.FINISHED, begin + 4 * STEP, frames=4)
     until(lambda: stamp_asked() == begin + 4 * STEP)
+
+
+def test_a_large_frame_is_asked_about_as_the_models_see_it() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    msg = frame_question(image_to_msg(large, stamps.from_ns(STEP), "camera"))
+    assert (msg.height, msg.width, stamps.to_ns(msg.header.stamp)) == (MAX_SIDE, MAX_SIDE, STEP)
+    np.testing.assert_array_equal(stack_images([image_from_msg(msg)]), stack_images([large]))
+    small = image_to_msg(picture(1), stamps.from_ns(STEP), "camera")
+    np.testing.assert_array_equal(image_from_msg(frame_question(small)), picture(1))
 
 
 class Compressed(RobomdNode):

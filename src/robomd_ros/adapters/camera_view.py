@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
@@ -18,6 +19,9 @@ from robomd_ros.adapters.images import image_from_compressed, image_from_msg, im
 
 _KEPT = 8
 """Newest frames kept: the status of a start may come after the first frames of the motion."""
+
+ASKED_SIDE = 224
+"""learning.inputs.MAX_SIDE; a test holds them together. That module would bring torch into each watcher's process."""
 
 
 class CameraView:
@@ -82,8 +86,13 @@ def frame_rgb(frame: Image | CompressedImage) -> NDArray[np.uint8]:
     return image_from_compressed(frame) if compressed else image_from_msg(frame)
 
 
-def frame_raw(frame: Image | CompressedImage) -> Image:
-    """The frame as a question takes it."""
-    if isinstance(frame, Image):
-        return frame
-    return image_to_msg(frame_rgb(frame), frame.header.stamp, frame.header.frame_id)
+def frame_question(frame: Image | CompressedImage) -> Image:
+    """The frame as a question carries it, as large as the models look at it.
+
+    The answer is the same as for the whole frame, which the embedding would reduce in the same way; but 640x480 is 15
+    datagrams a question, and one that gets lost comes again after seconds.
+    """
+    rgb = frame_rgb(frame)
+    if max(rgb.shape[:2]) > ASKED_SIDE:
+        rgb = cv2.resize(rgb, (ASKED_SIDE, ASKED_SIDE), interpolation=cv2.INTER_AREA)
+    return image_to_msg(rgb, frame.header.stamp, frame.header.frame_id)

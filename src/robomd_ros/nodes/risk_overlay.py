@@ -21,7 +21,7 @@ from robomd_msgs.msg import (
 )
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import ERROR, OK, WARN, Health, RobomdNode
-from robomd_ros.adapters.camera_view import CameraView, frame_raw, frame_rgb
+from robomd_ros.adapters.camera_view import CameraView, frame_question, frame_rgb
 from robomd_ros.adapters.conversions import key_values
 from robomd_ros.adapters.images import image_to_msg
 from robomd_ros.adapters.live_risk import NOT_TRAINED, LiveRisk
@@ -162,7 +162,7 @@ class RiskOverlayNode(RobomdNode):
             if age > self._config.camera_timeout:
                 self._live.forget(f"no camera frame for {age:.0f} s")
             else:
-                self._live.ask(frame_raw(scene), self._perturbation)
+                self._live.ask(frame_question(scene), self._perturbation)
         except RobomdError as error:  # a camera whose pictures cannot be read
             self._live.forget(str(error))
             self._judge()
