@@ -157,8 +157,8 @@ def test_the_servo_moves_as_robosuites_controller_does(scene, actions, space):
     away = np.linalg.norm(theirs - ours, axis=1)
 
     assert np.linalg.norm(theirs[-1] - theirs[0]) > 0.03
-    assert away.max() < 2.3e-3  # measured: 0.75 .. 1.14 mm
-    assert turns.max() < np.radians(0.2)  # measured: 0.10 degrees at most
+    assert away.max() < 2.8e-3  # measured: 0.75 .. 1.44 mm
+    assert turns.max() < np.radians(0.2)  # measured: 0.11 degrees at most
 
 
 def test_a_plain_second_order_pose_would_not_do(scene):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.arm.kinematics import cross
+
 # robosuite 1.5.2, models/assets/robots/ur5e/robot.xml and its Robotiq 85, carried over into the DH frame after each joint
 _MASS = np.array(
     [3.7, 8.393, 2.275, 1.219, 1.219, 0.1889, 0.1578]
@@ -31,8 +33,11 @@ _INERTIA = np.array(
         [0.00212, 0.00118, 0.00195],
     ]
 )  # [kg m²], diagonal, about the centre of mass
-_FRAME = (1, 2, 3, 4, 5, 6, 6)
+_FRAME = np.array([1, 2, 3, 4, 5, 6, 6])  # DH frame each body is fixed to
 _ARMATURE = 5.0 / np.arange(1, 7)  # [kg m²] robosuite's default for every manipulator
+_MOVES = np.arange(6) < _FRAME[:, None]  # (7, 6): joint j moves body b
+_LINEAR = np.sqrt(_MASS)[:, None, None] * _MOVES[:, :, None]
+_ANGULAR = np.sqrt(_INERTIA)[:, None, :] * _MOVES[:, :, None]
 
 
 def mass_matrix(frames: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -42,11 +47,9 @@ def mass_matrix(frames: NDArray[np.float64]) -> NDArray[np.float64]:
         frames: of the arm, from `Kinematics.frames`.
     """
     axes, origins = frames[:6, :3, 2], frames[:6, :3, 3]
-    out = np.diag(_ARMATURE)
-    for mass, centre, inertia, k in zip(_MASS, _CENTRE, _INERTIA, _FRAME, strict=True):
-        rotation = frames[k, :3, :3]
-        at = frames[k, :3, 3] + rotation @ centre
-        linear = np.cross(axes[:k], at - origins[:k])  # (k, 3)
-        angular = axes[:k] @ rotation
-        out[:k, :k] += mass * linear @ linear.T + (angular * inertia) @ angular.T
-    return out
+    rotations = frames[_FRAME, :3, :3]
+    centres = frames[_FRAME, :3, 3] + (rotations @ _CENTRE[:, :, None])[:, :, 0]
+    linear = _LINEAR * cross(axes[None], centres[:, None] - origins)  # (7, 6, 3)
+    angular = _ANGULAR * (axes @ rotations)
+    j = np.concatenate([linear, angular]).transpose(1, 0, 2).reshape(6, -1)
+    return j @ j.T + np.diag(_ARMATURE)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robomd_ros.arm.inertia import mass_matrix
-from robomd_ros.arm.kinematics import Kinematics, jacobian_of, rotation_matrix
+from robomd_ros.arm.kinematics import Kinematics, cross, jacobian_of, rotation_matrix
 
 TIMESTEP = 0.002
 """robosuite's physics [s]; the model takes no longer steps."""
+REFRESH = 0.01
+"""So long does a linear model of the arm hold [s]."""
 TORQUE = np.array([150.0, 150.0, 150.0, 28.0, 28.0, 28.0])
 """Most of each joint [N m]."""
 
@@ -58,39 +60,42 @@ class OscModel:
 
     def advance(self, dt: float) -> None:
         """Let dt seconds pass."""
-        steps = max(1, int(np.ceil(dt / TIMESTEP - 1e-6)))
+        parts = max(1, int(np.ceil(dt / REFRESH - 1e-6)))
+        for _ in range(parts):
+            self._advance(dt / parts)
+
+    def _advance(self, dt: float) -> None:
+        """Jacobian and inertia of the beginning hold for all of dt; the error of the pose is found anew each time."""
         frames = self._kinematics.frames(self.q)
-        mass_inverse = np.linalg.inv(mass_matrix(frames))  # changes little while a command lasts
-        for _ in range(steps):
-            self._integrate(frames, mass_inverse, dt / steps)
-            frames = self._kinematics.frames(self.q)
-
-    def _integrate(
-        self, frames: NDArray[np.float64], mass_inverse: NDArray[np.float64], dt: float
-    ) -> None:
-        """One semi-implicit Euler step, as MuJoCo's."""
         j = jacobian_of(frames)
-        pull = np.empty(6)
-        pull[:3] = self._kp * (self._goal_position - frames[7, :3, 3])
-        pull[3:] = self._kp * _turn_between(self._goal_rotation, frames[7, :3, :3])
-        pull -= self._kd * (j @ self.qd)
-        torque = np.clip(j.T @ self._wrench(j, mass_inverse, pull), -TORQUE, TORQUE)
-        self.qd = self.qd + dt * (mass_inverse @ torque)
-        self.q = self.q + dt * self.qd
+        mass_inverse = np.linalg.inv(mass_matrix(frames))
+        to_torque = j.T @ self._inertia(j @ mass_inverse @ j.T)
+        error = np.empty(6)
+        error[:3] = self._goal_position - frames[7, :3, 3]
+        error[3:] = _turn_between(self._goal_rotation, frames[7, :3, :3])
+        steps = max(1, int(np.ceil(dt / TIMESTEP - 1e-6)))
+        h = dt / steps
+        for _ in range(steps):  # semi-implicit Euler, as MuJoCo's
+            pull = self._kp * error - self._kd * (j @ self.qd)
+            torque = np.clip(to_torque @ pull, -TORQUE, TORQUE)
+            self.qd = self.qd + h * (mass_inverse @ torque)
+            self.q = self.q + h * self.qd
+            error -= h * (j @ self.qd)
 
-    def _wrench(
-        self,
-        j: NDArray[np.float64],
-        mass_inverse: NDArray[np.float64],
-        pull: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        mobility = j @ mass_inverse @ j.T
+    def _inertia(self, mobility: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(6, 6) what the arm weighs at its TCP; `mobility` is J M⁻¹ Jᵀ."""
         if not self._uncouple:
-            return np.linalg.pinv(mobility) @ pull
-        force = np.linalg.pinv(mobility[:3, :3]) @ pull[:3]
-        return np.concatenate([force, np.linalg.pinv(mobility[3:, 3:]) @ pull[3:]])
+            return _inverse(mobility)
+        out = np.zeros((6, 6))
+        out[:3, :3], out[3:, 3:] = _inverse(mobility[:3, :3]), _inverse(mobility[3:, 3:])
+        return out
+
+
+def _inverse(mobility: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse that exists for a stretched arm, too; the torque is limited afterwards."""
+    return np.linalg.inv(mobility + 1e-9 * np.eye(len(mobility)))
 
 
 def _turn_between(goal: NDArray[np.float64], now: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3,) the sine of the angle times the axis: robosuite's orientation_error."""
-    return 0.5 * np.cross(now.T, goal.T).sum(axis=0)
+    return 0.5 * cross(now.T, goal.T).sum(axis=0)
