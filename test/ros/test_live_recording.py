@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import ur_interfaces
+from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import deserialize_message
 from ros_graph import Graph, until
 from rosbags.highlevel import AnyReader
@@ -138,13 +141,16 @@ def test_on_simulated_time_messages_get_the_newest_stamp(
     assert [m.stamp for m in recorded(tmp_path / "s", "r1")[f"/{COMMANDS}"]] == [begin]
 
 
+@pytest.fixture
+def driver_types() -> Iterator[None]:
+    with ur_interfaces.here():
+        yield
+
+
+@pytest.mark.usefixtures("driver_types")
 def test_transforms_of_all_static_publishers_are_in_each_recording(
     graph: Graph, cell: SyntheticCell, tmp_path: Path
 ) -> None:
-    import ur_interfaces
-
-    ur_interfaces.use_here()
-    from geometry_msgs.msg import TransformStamped
     from tf2_msgs.msg import TFMessage
 
     node = start(graph, cell, tmp_path / "s")

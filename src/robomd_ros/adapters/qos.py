@@ -26,6 +26,14 @@ SENSOR_DATA = QoSProfile(
 )
 """A reader that wants fresh data from any camera; matches reliable and best-effort writers."""
 
+SENSOR_HISTORY = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=2000,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""A reader that records: joints at 500 Hz wait for up to 4 s."""
+
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +15,7 @@ from rclpy.validate_topic_name import validate_topic_name
 
 from robomd_ros.adapters import names
 from robomd_ros.adapters.base import RobomdNode
+from robomd_ros.adapters.polled_topics import OnMessage, PolledTopics
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError, UnavailableError
 from robomd_ros.core.message_buffer import CameraClock, MessageBuffer
 from robomd_ros.core.records import RawMessage
@@ -44,14 +45,15 @@ RECORDED = (
 )
 """Recorded where somebody publishes them."""
 
-_DEPTH = 500
+_DEPTH = 2000
 
 
 class TopicRecorder:
     """Subscribes each topic as soon as somebody publishes it, with the type and quality of service that are offered.
 
     Args:
-        node: whose subscriptions they are; a timer of its looks for publishers.
+        node: a timer of its looks for publishers.
+        polled: takes the subscriptions.
         topics: names, relative or absolute; "name:=pkg/msg/Type" takes that type only.
         max_bytes: memory for their messages.
         compressed: also the compressed camera, for Trace.compressed.
@@ -62,9 +64,14 @@ class TopicRecorder:
     """
 
     def __init__(
-        self, node: RobomdNode, topics: Iterable[str], max_bytes: int, compressed: bool = False
+        self,
+        node: RobomdNode,
+        polled: PolledTopics,
+        topics: Iterable[str],
+        max_bytes: int,
+        compressed: bool = False,
     ) -> None:
-        self._node = node
+        self._node, self._polled = node, polled
         self._wanted = _parse([*topics, *((names.CAMERA_COMPRESSED,) if compressed else ())])
         if not compressed:
             _refuse_own(self._wanted, COMPRESSED)
@@ -76,9 +83,9 @@ class TopicRecorder:
         self.refused: dict[str, str] = {}
         node.every(0.5, self._look)
 
-    def hear(self, stamp: int) -> None:
-        """A stamp of the camera's clock [ns] has just arrived: other messages are stamped in that clock."""
-        self._clock.hear(stamp, time.time_ns())
+    def hear(self, stamp: int, received: int) -> None:
+        """A stamp of the camera's clock arrived [ns, ns of the wall clock]: other messages are stamped in that clock."""
+        self._clock.hear(stamp, received)
 
     @property
     def is_wall(self) -> bool:
@@ -128,32 +135,25 @@ class TopicRecorder:
             raise InvalidArgumentError(f"it has messages of {offered}, not of {kind}.")
         profile = _profile(offers)
         schema(offered)
-        self._node.create_subscription(
-            _message_class(offered),
-            topic,
-            self._keeper(f"/{topic.lstrip('/')}", offered, profile.durability),
-            profile,
-            raw=True,
-        )
+        keep = self._keeper(f"/{topic.lstrip('/')}", offered, profile.durability)
+        self._polled.add(_message_class(offered), topic, profile, keep)
         self.recorded.append(topic)
 
-    def _keeper(
-        self, topic: str, kind: str, durability: DurabilityPolicy
-    ) -> Callable[[bytes, Any], None]:
-        """The callback of a topic."""
+    def _keeper(self, topic: str, kind: str, durability: DurabilityPolicy) -> OnMessage:
+        """What is done with the messages of a topic."""
         latched = durability == DurabilityPolicy.TRANSIENT_LOCAL
 
-        def keep(data: bytes, info: Any) -> None:
+        def keep(data: bytes, received: int) -> None:
             if topic == COMPRESSED:
                 picture = RawMessage(topic, kind, header_stamp(data), data)
                 with self._lock:
                     self._pictures.add(picture)
                 return
-            stamp = self._clock.read(info["received_timestamp"] or time.time_ns())
+            message = RawMessage(topic, kind, self._clock.read(received), data, latched)
             with self._lock:
-                self._messages.add(RawMessage(topic, kind, stamp, data, latched))
+                self._messages.add(message)
 
-        return lambda data, info: self._node.guard(keep, data, info)
+        return keep
 
 
 def _parse(topics: Iterable[str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from robomd_ros.adapters.conversions import (
 )
 from robomd_ros.adapters.images import image_from_msg
 from robomd_ros.adapters.parameters import declare, parameter
+from robomd_ros.adapters.polled_topics import PolledTopics
 from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.store_view import fill_page, summary
 from robomd_ros.adapters.topic_recorder import RECORDED, TopicRecorder
@@ -124,8 +125,10 @@ class OutcomeLabelerNode(RobomdNode):
         self._policies_said = 0
         self._stored = 0
         self._flushed_at = 0.0
+        polled = PolledTopics(self)
         self._recorder = TopicRecorder(
             self,
+            polled,
             (*RECORDED, *self._config.record_topics) if self._config.keep_recordings else (),
             self._config.max_message_bytes,
             self._config.compressed and self._config.keep_recordings,
@@ -138,7 +141,7 @@ class OutcomeLabelerNode(RobomdNode):
         )
         self.listen(Perturbation, names.PERTURBATION, self._on_perturbation, qos.LATCHED)
         self.listen(RolloutFrame, names.FRAMES, self._on_frame, qos.FRAMES)
-        self.listen(JointState, names.JOINT_STATES, self._on_joints, qos.SENSOR_DATA)
+        polled.add(JointState, names.JOINT_STATES, qos.SENSOR_HISTORY, self._on_joints)
         self.serve(LabelOutcome, names.LABEL_OUTCOME, self._label, self.reentrant)
         self.serve(ListRollouts, names.LIST_ROLLOUTS, self._list, self.reentrant)
         self.every(0.05, self._settle)
@@ -173,7 +176,7 @@ class OutcomeLabelerNode(RobomdNode):
             return
         rgb = image_from_msg(msg.image)
         stamp = stamps.to_ns(msg.header.stamp)
-        self._recorder.hear(stamp)
+        self._recorder.hear(stamp, time.time_ns())
         with self._lock:
             rollout = self._rollout(msg.rollout_id)
             if msg.before_motion:
@@ -181,7 +184,8 @@ class OutcomeLabelerNode(RobomdNode):
             rollout.assembly.add_frame(stamp, rgb, self._config.max_frame_bytes)
             rollout.frames_at = time.monotonic()
 
-    def _on_joints(self, msg: JointState) -> None:
+    def _on_joints(self, data: bytes, received: int) -> None:
+        msg = deserialize_message(data, JointState)
         size = len(msg.name)
         if not size or len(msg.position) != size:
             return
@@ -192,7 +196,7 @@ class OutcomeLabelerNode(RobomdNode):
             np.array(msg.position),
             np.array(velocity),
         )
-        self._recorder.hear(sample.stamp)
+        self._recorder.hear(sample.stamp, received)
         with self._lock:
             self._joints.add(sample)
 
