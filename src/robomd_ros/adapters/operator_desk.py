@@ -101,8 +101,17 @@ class OperatorDesk:
 
     @property
     def pending(self) -> int:
-        """Calls without an answer yet."""
-        return len(self._calls)
+        """Calls without an answer yet that are still hoped for."""
+        return sum(not call.told for call in list(self._calls.values()))
+
+    def can(self, intent: Intent) -> bool:
+        """There is something that the intent is about, and somebody who takes it."""
+        try:
+            deed = decide(intent, self._now, time.monotonic(), self._reaction)
+        except NotReadyError:
+            return False
+        client = {Stop: self._stop, Answer: self._answer}.get(type(deed), self._label)
+        return bool(client.service_is_ready())
 
     def act(self, intent: Intent, reason: str = "") -> None:
         """Do what the operator wants; what came of it is said."""

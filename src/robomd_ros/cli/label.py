@@ -27,12 +27,28 @@ class Judgement(StrEnum):
 
 @app.command()
 def label(
-    rollout: Annotated[str, typer.Argument(help='Id of the rollout; "last" = the newest one.')],
+    rollout: Annotated[
+        str, typer.Argument(help='Id of the rollout; "last" = the newest one.')
+    ] = "",
     outcome: Annotated[Judgement | None, typer.Argument(help="How it ended.")] = None,
     reason: Annotated[str, typer.Option(help="Why, in your own words.")] = "",
     phase: Annotated[str, typer.Option(help='Phase of the task that failed, e.g. "grasp".')] = "",
     labeler: Annotated[str, typer.Option(help="Who says so; your login name when empty.")] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Take the newest label back.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Stay, show what the cell asks, and take single keys."),
+    ] = False,
+    second_look: Annotated[
+        bool,
+        typer.Option(
+            "--second-look", help="Judge stored rollouts again from their pictures, blind."
+        ),
+    ] = False,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of rollouts that wants a second look.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Another seed, other rollouts for a second look.")] = 0,
     study: Annotated[
         Path | None,
         typer.Option(help="Write into a study on disk instead of asking the running nodes."),
@@ -41,16 +57,32 @@ def label(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the nodes.")] = 10.0,
 ) -> None:
     """Say how a rollout ended, or take the newest label back; labels are appended, never overwritten."""
+    who = labeler or getpass.getuser()
+    if watch or (second_look and outcome is None and not undo):
+        if (watch and (rollout or second_look or study)) or outcome or undo:
+            raise typer.BadParameter("--watch takes no rollout, outcome, --undo or --study.")
+        if watch:
+            from robomd_ros.cli.watch import watch as stay
+
+            stay(who, namespace, timeout)
+            return
+        from robomd_ros.cli.second_look import look_again
+
+        look_again(rollout, who, share, seed, study, namespace, timeout)
+        return
+    if not rollout:
+        raise typer.BadParameter("say which rollout, or --watch, or --second-look.")
     if undo == (outcome is not None):
         raise typer.BadParameter(
             "say how it ended (success, failure, invalid, safety_stop) or --undo, one of the two."
         )
     judged = Label(
         Outcome[outcome.name] if outcome else Outcome.UNKNOWN,
-        labeler or getpass.getuser(),
+        who,
         time.time(),
         reason,
         phase,
+        second_look,
     )
     rollout_id = "" if rollout == "last" else rollout
     if study is not None:
@@ -69,7 +101,10 @@ def _label_study(folder: Path, rollout_id: str, judged: Label, undo: bool) -> st
             if not newest:
                 raise InvalidArgumentError(f"{folder} holds no rollouts yet.")
             rollout_id = newest[0].id
-        record = store.undo(rollout_id, judged.labeler) if undo else store.label(rollout_id, judged)
+        if undo:
+            record = store.undo(rollout_id, judged.labeler, judged.stamp, judged.second_look)
+        else:
+            record = store.label(rollout_id, judged)
     return f"{record.id} ({record.perturbation.id}): {record.outcome.name}"
 
 
@@ -79,7 +114,10 @@ def _label_nodes(rollout_id: str, judged: Label, undo: bool, namespace: str, tim
     from robomd_ros.cli.wire import Wire
 
     request = LabelOutcome.Request(
-        rollout_id=rollout_id, undo=undo, outcome=conversions.label_to_msg(judged)
+        rollout_id=rollout_id,
+        undo=undo,
+        second_look=judged.second_look,
+        outcome=conversions.label_to_msg(judged),
     )
     with Wire(namespace) as wire:
         rollout = wire.call(LabelOutcome, names.LABEL_OUTCOME, request, timeout).rollout
