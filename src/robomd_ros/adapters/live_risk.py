@@ -36,15 +36,23 @@ class LiveRisk:
         self.note = NOT_TRAINED
         self.answered = 0
         self._node, self._timeout, self._on_answer = node, timeout, on_answer
-        self._asked: tuple[Future, Image, str, float] | None = None
+        self._asked: tuple[Future, Image, str] | None = None
+        self._asked_time = -math.inf
         self._client = node.create_client(QueryFailureLikelihood, names.QUERY_FAILURE_LIKELIHOOD)
 
+    @property
+    def since_asked(self) -> float:
+        """Seconds since the last question; infinite before the first one."""
+        return time.monotonic() - self._asked_time
+
+    @property
+    def waiting(self) -> bool:
+        """A question is on its way, and there is still hope of an answer."""
+        return self._asked is not None and self.since_asked < self._timeout
+
     def ask(self, frame: Image, applied: Perturbation | None) -> None:
-        """Ask about a frame with what is applied, unless an earlier question is still on its way."""
+        """Ask about a frame with what is applied; an earlier question without an answer is given up."""
         if self._asked is not None:
-            if time.monotonic() - self._asked[3] < self._timeout:
-                return
-            self._client.remove_pending_request(self._asked[0])
             self.forget("search_service does not answer")
         if not self._client.service_is_ready():
             self.forget("search_service is not there")
@@ -55,11 +63,14 @@ class LiveRisk:
             question.nominal = not applied.variations
         request = QueryFailureLikelihood.Request(questions=[question], evidence=1)
         future = self._client.call_async(request)
-        self._asked = future, frame, applied.id if applied else "", time.monotonic()
+        self._asked = future, frame, applied.id if applied else ""
+        self._asked_time = time.monotonic()
         future.add_done_callback(lambda done: self._node.guard(self._take, done))
 
     def forget(self, note: str) -> None:
         """There is no live risk, and this is why."""
+        if self._asked is not None:
+            self._client.remove_pending_request(self._asked[0])
         self._asked, self.answer, self.note = None, None, note
 
     def score(self, frame: Image, applied: str, alarm: bool) -> RiskScore:
@@ -74,7 +85,7 @@ class LiveRisk:
     def _take(self, future: Future) -> None:
         if self._asked is None or future is not self._asked[0] or future.cancelled():
             return
-        _, frame, applied, _ = self._asked
+        _, frame, applied = self._asked
         self._asked = None
         response = future.result()
         if response.error_code == ErrorCode.OK and response.answers:

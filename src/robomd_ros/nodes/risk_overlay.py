@@ -153,16 +153,13 @@ class RiskOverlayNode(RobomdNode):
     # -- live risk ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        newest, scene, age = self._camera.newest, self._camera.scene, self._camera.age
-        if newest is None or scene is None:
+        newest = self._camera.newest
+        if newest is None:
             self._live.forget("no camera frame yet")
             return
         try:
             rgb = frame_rgb(newest)
-            if age > self._config.camera_timeout:
-                self._live.forget(f"no camera frame for {age:.0f} s")
-            else:
-                self._live.ask(frame_question(scene), self._perturbation)
+            self._ask()
         except RobomdError as error:  # a camera whose pictures cannot be read
             self._live.forget(str(error))
             self._judge()
@@ -172,10 +169,19 @@ class RiskOverlayNode(RobomdNode):
         self._picture.publish(image_to_msg(picture, newest.header.stamp, newest.header.frame_id))
         self._drawn += 1
 
+    def _ask(self) -> None:
+        scene, age = self._camera.scene, self._camera.age
+        if age > self._config.camera_timeout:
+            self._live.forget(f"no camera frame for {age:.0f} s")
+        elif scene is not None and not self._live.waiting:
+            self._live.ask(frame_question(scene), self._perturbation)
+
     def _on_answer(self, frame: Image, applied: str) -> None:
         self._judge()
         alarm = self._alarm.state is AlarmState.RISK
         self._risk.publish(self._live.score(frame, applied, alarm))
+        if self._live.since_asked >= 1.0 / self._config.rate:  # a slow answer must not cost a turn
+            self._ask()
 
     # -- the alarm ------------------------------------------------------------------------------------------------
 
