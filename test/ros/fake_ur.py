@@ -48,7 +48,7 @@ class FakeUr(RobomdNode):
         self.triggered: list[str] = []
         self.gripper: list[bool] = []
         self._answered: set[str] = set()
-        self._frames = 0
+        self.ticks = 0
         self._joints = self.create_publisher(JointState, names.JOINT_STATES, qos.CAMERA_WRITER)
         self._image = self.create_publisher(Image, names.CAMERA_IMAGE, qos.CAMERA_WRITER)
         self._program = self.create_publisher(Bool, f"{IO}/robot_program_running", qos.LATCHED)
@@ -127,10 +127,10 @@ class FakeUr(RobomdNode):
             self._joints.publish(msg)
         if "speed" not in self.silent:
             self._speed.publish(Float64(data=100.0))
-        self._frames += 1
-        if "camera" in self.silent or self._frames % 2:
+        self.ticks += 1
+        if "camera" in self.silent or self.ticks % 2:
             return
-        rgb = np.full((24, 32, 3), self._frames % 200, np.uint8)
+        rgb = np.full((24, 32, 3), self.ticks % 200, np.uint8)
         if self.compressed:
             self._compressed().publish(image_to_png(rgb, stamp, "eye"))
         else:

@@ -86,7 +86,9 @@ class Ur5eDriverConfig:
         "a digital output, a std_srvs/SetBool service gripper/close, or none",
         choices=("set_io", "set_bool", "none"),
     )
-    gripper_pin: int = parameter(0, "digital output of the gripper", low=0, high=17)
+    gripper_pin: int = parameter(
+        16, "digital output of the gripper (16 = the first of the tool)", low=0, high=17
+    )
     gripper_time: float = parameter(0.6, "to open or close", low=0.05, high=10.0, unit="s")
     gripper_joints: tuple[str, ...] = parameter(
         _GRIPPER,
@@ -111,7 +113,7 @@ class Ur5eDriverConfig:
     first_distance: float = parameter(
         _LIMITS.first_distance,
         "first command to measured joints at most",
-        low=1e-3,
+        low=1e-6,
         high=0.5,
         unit="rad",
     )

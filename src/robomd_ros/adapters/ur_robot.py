@@ -271,8 +271,7 @@ class UrRobot:
 
     def serves(self, service: str) -> bool:
         """Does anybody offer this service, a name relative to the cell?"""
-        full = self._node.resolve_service_name(service)
-        return any(name == full for name, _ in self._node.get_service_names_and_types())
+        return self._node.count_services(self._node.resolve_service_name(service)) > 0
 
     def contradicts(self) -> str:
         """Why what answers is not the hardware that was named; "" = it may be."""
