@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -118,9 +119,10 @@ def camera() -> None:
     pixels = [np.ascontiguousarray(f).tobytes() for f in large]
     with Wire() as wire:
         publisher = wire.node.create_publisher(Image, names.CAMERA_IMAGE, qos.CAMERA_WRITER)
+        stop = threading.Event()
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
         start, i = time.time(), 0
-        while True:
-            time.sleep(max(0.0, start + i / RATE - time.time()))
+        while not stop.wait(max(0.0, start + i / RATE - time.time())):
             msg = Image(height=HEIGHT, width=WIDTH, encoding="rgb8", step=3 * WIDTH)
             msg.data.frombytes(pixels[i // int(RATE) % len(pixels)])
             msg.header.stamp = stamps.from_seconds(time.time())
@@ -129,7 +131,4 @@ def camera() -> None:
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["camera"]:
-    try:
-        camera()
-    except KeyboardInterrupt:
-        sys.exit(0)
+    camera()
