@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from store_samples import make_record, make_study, same
 
-from robomd_ros.core.agreement import Look, agreement, cohen_kappa, due, kappa_interval
+from robomd_ros.cli import main as cli
+from robomd_ros.core.agreement import Look, agreement, cohen_kappa, due, in_words, kappa_interval
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.journal import read_journal
 from robomd_ros.core.outcome import Control, Label, Outcome
 from robomd_ros.core.store import RolloutStore
 from robomd_ros.core.study import Study, shipped_studies
+from robomd_ros.report.build import build_report
 
 S, F, INVALID = Outcome.SUCCESS, Outcome.FAILURE, Outcome.INVALID
 
@@ -345,3 +347,41 @@ def test_the_shipped_studies_open_read_only_and_can_be_gone_on_with(tmp_path):
         with RolloutStore(copy.database) as store:
             chosen = due(records)[0]
             assert store.label(chosen, second(F)).second_looks
+
+
+# -- for people ----------------------------------------------------------------------------------------------------
+
+
+def test_agreement_in_words():
+    assert in_words(agreement([])) == "No rollout was judged twice yet."
+    assert "1 rollout was judged twice, 1 of them alike" in in_words(agreement([look(S, S)]))
+    assert "not defined" in in_words(agreement([look(S, S, n) for n in range(9)]))
+    said = in_words(agreement([look(S, S, 0), look(F, F, 1), look(S, F, 2, "ann")]))
+    assert "2 of them alike (67 %" in said
+    assert "kappa 0.40" in said
+    assert "1 of them twice by one person" in said
+
+
+def test_the_commands_and_the_report_tell_of_disagreements(study, capsys):
+    folder = str(study.folder)
+    assert cli.run(["study", "show", folder]) == 0
+    assert "judged twice" not in capsys.readouterr().out
+    assert "Do the labels hold" not in build_report(study.folder).read_text()
+    with study.store() as store:
+        store.label("r0", Label(F, "ann", 2.0))
+        for number, outcome in enumerate((F, S, F)):
+            store.label(f"r{number}", second(outcome, "<b>bob"))
+    assert cli.run(["study", "agreement", folder, "--share", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "3 rollouts were judged twice, 2 of them alike" in said
+    assert "r2 (cube_red): SUCCESS by sim, then FAILURE by <b>bob" in said
+    assert "1 more want a second look" in said
+    assert cli.run(["study", "show", folder]) == 0
+    assert "r2 (cube_red)" in capsys.readouterr().out
+    page = build_report(study.folder).read_text()
+    assert "Do the labels hold" in page
+    assert "failure <small>&lt;b&gt;bob" in page
+    assert cli.run(["study", "export", folder]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.endswith("second_look,second_labeler")
+    assert [row.split(",")[-2] for row in rows] == ["FAILURE", "SUCCESS", "FAILURE", ""]

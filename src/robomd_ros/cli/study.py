@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robomd_ros.cli.exchange import export, import_study
-from robomd_ros.cli.study_tables import factor_table, failure_table
+from robomd_ros.cli.study_tables import agreement_table, factor_table, failure_table
+from robomd_ros.core.agreement import SHARE, Agreement, agreement, due, in_words
 from robomd_ros.core.errors import InvalidArgumentError, RobomdError, StorageError
 from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.study import Study, StudyMeta, shipped_studies
@@ -58,6 +59,7 @@ def show(
     study = _open(path)
     with study.store(read_only=True) as store:
         counts, whole, records = store.counts(), store.summary(), store.records(with_frames=False)
+        twice = agreement(store.looks())
     console.print(_line(study), highlight=False, soft_wrap=True)
     console.print(failure_table("failures by condition", counts, every))
     if any("=" in name for name in counts):
@@ -71,6 +73,44 @@ def show(
         highlight=False,
         soft_wrap=True,
     )
+    if twice.looks:
+        _show_agreement(twice)
+
+
+@app.command("agreement")
+def show_agreement(
+    path: PathArgument,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of rollouts that wants a second look.")
+    ] = SHARE,
+    seed: Annotated[int, typer.Option(help="Another seed, other rollouts.")] = 0,
+) -> None:
+    """How far second looks agree with the labels: Cohen's kappa, who said what, and what is still to be looked at."""
+    study = _open(path)
+    with study.store(read_only=True) as store:
+        twice, records = agreement(store.looks()), store.records(with_frames=False)
+    if len(twice.outcomes) > 1:
+        console.print(agreement_table(twice))
+    _show_agreement(twice)
+    wanted = due(records, share=share, seed=seed)
+    console.print(
+        f"{len(wanted)} more want a second look for {100 * share:g} %"
+        + (f": `robomd label --second-look --study {study.folder}`." if wanted else "."),
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _show_agreement(twice: Agreement) -> None:
+    console.print(in_words(twice), highlight=False, soft_wrap=True)
+    for look in twice.disagreements:
+        console.print(
+            f"  {look.rollout_id} ({look.perturbation_id}): {look.first.outcome.name} by {look.first.labeler}, "
+            f"then {look.second.outcome.name} by {look.second.labeler}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()

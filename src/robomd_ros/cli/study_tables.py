@@ -8,6 +8,7 @@ from typing import IO
 
 from rich.table import Table
 
+from robomd_ros.core.agreement import Agreement
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.statistics import wilson
 from robomd_ros.core.store import Counts
@@ -17,6 +18,7 @@ CONFIDENCE = 0.9
 CSV_COLUMNS = (
     "id", "perturbation_id", "sentence", "outcome", "labeler", "reason", "phase", "labels", "purpose", "control",
     "seed", "task", "robot", "policy_id", "started", "duration", "steps", "frames", "frames_expected", "recording",
+    "second_look", "second_labeler",
 )  # fmt: skip
 
 
@@ -45,6 +47,16 @@ def factor_table(records: Iterable[RolloutRecord]) -> Table:
     _columns(table, "factor", "failed", "of", "rate", "90 % interval")
     for factor, (failed, n) in sorted(found.items(), key=lambda item: -item[1][0] / item[1][1]):
         table.add_row(factor, str(failed), str(n), *_interval(failed, n))
+    return table
+
+
+def agreement_table(found: Agreement) -> Table:
+    """Who said what twice: first looks down, second looks across."""
+    table = Table(title="second looks", title_justify="left")
+    names = [outcome.name.lower() for outcome in found.outcomes]
+    _columns(table, "first look", *names)
+    for name, row in zip(names, found.table, strict=True):
+        table.add_row(name, *map(str, row))
     return table
 
 
@@ -100,9 +112,11 @@ def _interval(failed: int, n: int) -> tuple[str, str]:
 def _csv_row(record: RolloutRecord) -> list[object]:
     label = record.labels[-1] if record.labels else None
     said = (label.labeler, label.reason, label.phase) if label else ("", "", "")
+    second = record.second_looks[-1] if record.second_looks else None
     perturbation = record.perturbation
     return [
         record.id, perturbation.id, perturbation.sentence, record.outcome.name, *said, len(record.labels),
         record.purpose, record.control.name, record.seed, record.task, record.robot, record.policy_id,
         record.started, record.duration, record.steps, record.frames, record.frames_expected, record.recording,
+        second.outcome.name if second else "", second.labeler if second else "",
     ]  # fmt: skip

@@ -145,6 +145,23 @@ def agreement(looks: Iterable[Look]) -> Agreement:
     )
 
 
+def in_words(found: Agreement) -> str:
+    """The agreement in one or two sentences."""
+    if not found.looks:
+        return "No rollout was judged twice yet."
+    if math.isnan(found.kappa):
+        kappa = "Cohen's kappa is not defined for so few or so equal judgements"
+    else:
+        low, high = found.kappa_low, found.kappa_high
+        kappa = f"Cohen's kappa {found.kappa:.2f}, 90 % interval {low:.2f} to {high:.2f}"
+    whose = f" {found.same_person} of them twice by one person." if found.same_person else ""
+    return (
+        f"{found.looks} {'rollout was' if found.looks == 1 else 'rollouts were'} judged twice, "
+        f"{found.agreed} of them alike ({100 * found.agreed / found.looks:.0f} %, 90 % interval "
+        f"{100 * found.share_low:.0f} to {100 * found.share_high:.0f} %); {kappa}.{whose}"
+    )
+
+
 def due(
     records: Sequence[RolloutRecord], labeler: str = "", share: float = SHARE, seed: int = 0
 ) -> list[str]:

@@ -42,7 +42,7 @@ def build_report(study_folder: Path, out: Path | None = None, asker: Asker | Non
     """
     study = Study.open(study_folder)
     with study.store(read_only=True) as store:
-        records, data_hash = store.records(), store.data_hash()
+        records, data_hash, looks = store.records(), store.data_hash(), store.looks()
     view = _view(study, asker, records)
     data = summarize(
         replace(study.meta, name=study.meta.name or study.folder.resolve().name),
@@ -51,6 +51,7 @@ def build_report(study_folder: Path, out: Path | None = None, asker: Asker | Non
         view,
         provenance=_provenance(study, data_hash),
         commands=_commands(study),
+        looks=looks,
     )
     path = Path(out) if out else study.report / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)

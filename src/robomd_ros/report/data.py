@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.core.agreement import Agreement
 from robomd_ros.core.answers import Quality
 
 
@@ -282,6 +283,7 @@ class ReportData:
     next_tries: tuple[NextTry, ...]
     demands: tuple[Demand, ...]
     purposes: tuple[PurposeRow, ...]
+    agreement: Agreement | None = None
     answer: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     provenance: tuple[tuple[str, str], ...] = field(default=())

@@ -9,6 +9,7 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from robomd_ros.core.agreement import in_words
 from robomd_ros.report import plots
 from robomd_ros.report.data import Rate, ReportData
 from robomd_ros.report.images import png_data_uri
@@ -39,6 +40,7 @@ def _environment() -> Environment:
         "heat": _heat,
         "png": png_data_uri,
         "verdict": verdict_words,
+        "agreement": in_words,
     }
     env.globals |= {
         "isfinite": math.isfinite,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from robomd_ros.core import metrics
+from robomd_ros.core.agreement import Look, agreement
 from robomd_ros.core.answers import Quality
 from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.core.records import RolloutRecord
@@ -39,6 +40,7 @@ def summarize(
     view: ModelView | None = None,
     provenance: Sequence[tuple[str, str]] = (),
     commands: Sequence[str] = (),
+    looks: Sequence[Look] = (),
 ) -> ReportData:
     """Compute everything the report shows; deterministic.
 
@@ -49,6 +51,7 @@ def summarize(
         view: what the trained models say; None = nothing is trained.
         provenance: (name, value) rows of "how it was made".
         commands: that make this report again.
+        looks: rollouts that were judged twice.
     """
     groups = conditions.by_condition(records)
     nominal = conditions.rate_of(groups[NOMINAL][1]) if NOMINAL in groups else conditions.rate(0, 0)
@@ -79,6 +82,7 @@ def summarize(
         purposes=_purposes(records),
         provenance=(*provenance, *_facts(records, view.facts if view else {})),
         commands=tuple(commands),
+        agreement=agreement(looks) if looks else None,
     )
     return replace(data, answer=answer(data), missing=missing(data))
 
