@@ -6,6 +6,9 @@ import math
 import threading
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robomd_ros.adapters.cell_camera import CellCamera
 from robomd_ros.adapters.ur_robot import UrRobot
 from robomd_ros.arm.ports import Frame, JointReading
@@ -55,6 +58,11 @@ class RosArmPorts:
     def joints_age(self) -> float:
         """Seconds since the newest joint state came."""
         return self._robot.age
+
+    @property
+    def tcp(self) -> NDArray[np.float64] | None:
+        """(3,) the arm's own TCP in `base` [m]; None = it is not published."""
+        return self._robot.tcp
 
     @property
     def robot_mode(self) -> str:

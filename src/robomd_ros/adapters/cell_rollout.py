@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from robomd_msgs.action import RunRollout
 from robomd_msgs.msg import CellState, RolloutStatus
 from robomd_ros.adapters import names, stamps, ur_types
@@ -19,7 +21,7 @@ from robomd_ros.arm.limiter import Limiter
 from robomd_ros.arm.policy_thread import PolicyThread
 from robomd_ros.arm.result import ArmResult, RolloutConfig
 from robomd_ros.arm.rollout import run_policy
-from robomd_ros.arm.servo import Servo
+from robomd_ros.arm.servo import TOOL_TOLERANCE, Servo
 from robomd_ros.arm.watchdog import Watchdog
 from robomd_ros.core.errors import (
     CancelledByUserError,
@@ -187,6 +189,21 @@ class CellRollout:
         while (left := end - time.monotonic()) > 0:
             self.check()
             self._pause.wait(min(left, 0.05))
+
+    def check_tool(self) -> None:
+        """Raise NotReadyError when the arm's own TCP, where it is published, is not the configured tool's."""
+        own = self.ports.tcp
+        reading = self.ports.joints()
+        if not self._config.check_tool or own is None or reading is None:
+            return
+        position, _ = self._config.kinematics().forward(reading.positions)
+        off = float(np.linalg.norm(position - own))
+        self.facts["tool_difference"] = f"{off:.4f}"
+        if not off <= TOOL_TOLERANCE:
+            raise NotReadyError(
+                f"the arm's own TCP is {off:.3f} m from the configured tool's; at most {TOOL_TOLERANCE:g}: set the "
+                "parameter tool (flange to TCP) to what the pendant says, or check_tool to false."
+            )
 
     # -- the policy moves the arm -----------------------------------------------------------------------------------
 

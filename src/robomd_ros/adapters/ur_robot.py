@@ -122,7 +122,7 @@ class UrRobot:
         self._gripper: NDArray[np.float64] | None = None
         self._gripper_value, self._gripper_since, self._gripper_from = -1.0, -math.inf, 0.0
         self.joints: Joints | None = None
-        self.tcp: PoseStamped | None = None
+        self.tcp: NDArray[np.float64] | None = None
         self.gripper_trouble = ""
         self.changed_at = math.nan
         self._gate, self._closed, self._held = threading.Lock(), True, True
@@ -213,7 +213,8 @@ class UrRobot:
             self._on_change()
 
     def _take_tcp(self, msg: PoseStamped) -> None:
-        self.tcp = msg
+        p = msg.pose.position
+        self.tcp = np.array([p.x, p.y, p.z])
 
     def _take_joints(self, msg: JointState) -> None:
         index = {name: i for i, name in enumerate(msg.name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from robomd_ros.adapters.base import ERROR, WARN, Health, RobomdNode
 from robomd_ros.adapters.cell_camera import CellCamera
 from robomd_ros.adapters.cell_rollout import HEARTBEAT, CellRollout, Job, check_goal
 from robomd_ros.adapters.conversions import perturbation_to_msg
-from robomd_ros.adapters.request_desk import Answer, RequestDesk
 from robomd_ros.adapters.parameters import declare
+from robomd_ros.adapters.request_desk import Answer, RequestDesk
 from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.ur_robot import TRAJECTORY_CONTROLLER, UrRobot
 from robomd_ros.arm.policy_thread import PolicyThread
@@ -223,11 +224,17 @@ class Ur5eDriverNode(RobomdNode):
         if self._stopped and not trouble:
             return
         self._stopped, self._consented = reason, False
+        self._recovery.submit(self._park)
         self._desk.pose(
             cell_words.recover(reason, rollout_id, trouble),
             lambda answer: self._on_recover(answer, reason, rollout_id),
         )
         self._tell()
+
+    def _park(self) -> None:
+        """On a worker: take the arm from the forward controller, which would go on with its last command when released."""
+        with contextlib.suppress(RobomdError):
+            self._robot.activate(TRAJECTORY_CONTROLLER, self.closing.is_set)
 
     def _on_recover(self, answer: Answer, reason: str, rollout_id: str) -> None:
         self._recovery.submit(self._recover, answer, reason, rollout_id)
@@ -331,6 +338,7 @@ class Ur5eDriverNode(RobomdNode):
         self._robot.home(goal, seconds, rollout.check)
         self._robot.gripper(-1.0)
         rollout.wait(config.gripper_time)
+        rollout.check_tool()
         self._robot.activate(self._robot.controller, rollout.ended)
         if config.consent == "each" or (config.consent == "session" and not self._consented):
             rollout.enter(CellState.WAITING, "waits for the operator's consent")
