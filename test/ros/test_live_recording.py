@@ -158,7 +158,7 @@ def test_transforms_of_all_static_publishers_are_in_each_recording(
         publisher = cell.create_publisher(TFMessage, "/tf_static", qos.LATCHED)
         publisher.publish(TFMessage(transforms=[TransformStamped(child_frame_id=child)]))
     until(lambda: "/tf_static" in node._recorder.recorded)
-    until(lambda: len(node._recorder.extras(0, time.time_ns())) >= 2)
+    until(lambda: len(node._recorder.extras(0, time.time_ns())) == 2)
     for rollout_id in ("r1", "r2"):
         cell.rollout(rollout_id, 2, Outcome.SUCCESS)
         until(lambda i=rollout_id: any(r.rollout_id == i for r in cell.labeled))

@@ -85,7 +85,9 @@ class TopicRecorder:
 
     def hear(self, stamp: int, received: int) -> None:
         """A stamp of the camera's clock arrived [ns, ns of the wall clock]: other messages are stamped in that clock."""
-        self._clock.hear(stamp, received)
+        if self._clock.hear(stamp, received):
+            with self._lock:
+                self._messages.restart()
 
     @property
     def is_wall(self) -> bool:

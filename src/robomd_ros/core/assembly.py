@@ -16,6 +16,7 @@ FRAME_0 = "frame_0"
 """Fact of a record: "lost" = its recording begins later, so none of its frames was seen before the policy moved."""
 
 _NS = 1e-9
+_GROWTH = 32
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,25 @@ class RolloutAssembly:
     start: int = 0
     end: int = 0
     frames_expected: int = 0
-    held: int = 0
     dropped: int = 0
-    _frames: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    _shape: tuple[int, ...] = ()
+    _places: dict[int, int] = field(default_factory=dict)
+    _block: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
 
     def add_frame(self, stamp: int, rgb: NDArray[np.uint8], max_bytes: int) -> None:
         """Keep one (H, W, 3) frame; frames of another size and those over the memory limit are dropped and counted."""
-        if stamp in self._frames:
+        if stamp in self._places:
             return
-        self._shape = self._shape or rgb.shape
-        if rgb.shape != self._shape or self.held + rgb.nbytes > max_bytes:
+        count = len(self._places)
+        if not count:
+            self._block = np.empty((0, *rgb.shape), np.uint8)
+        if rgb.shape != self._block.shape[1:] or (count + 1) * rgb.nbytes > max_bytes:
             self.dropped += 1
             return
-        self._frames[stamp] = rgb
-        self.held += rgb.nbytes
+        if count == len(self._block):
+            # One block that grows where it lies: 10 s of 640x480 are 280 MB, which memory should hold once.
+            self._block.resize((count + _GROWTH, *rgb.shape), refcheck=False)
+        self._block[count] = rgb
+        self._places[stamp] = count
 
     @property
     def frames(self) -> int:
@@ -107,7 +112,7 @@ class RolloutAssembly:
     @property
     def begin(self) -> int:
         """STARTED's stamp, or that of the oldest frame when neither that status nor frame 0 came."""
-        return self.start or min(self._frames, default=self.end)
+        return self.start or min(self._places, default=self.end)
 
     def build(
         self,
@@ -116,7 +121,7 @@ class RolloutAssembly:
         compressed: Mapping[int, bytes] | None = None,
         extras: tuple[RawMessage, ...] = (),
     ) -> tuple[RolloutRecord, Trace | None]:
-        """The record with its frame counts and first frame, and the trace; None = nothing came. The frames are given away.
+        """The record with its frame counts and first frame, and the trace; None = nothing came. Called once, at the end.
 
         Args:
             record: made from the status.
@@ -126,34 +131,34 @@ class RolloutAssembly:
         """
         stamps = self._stamps()
         # Only the frame at STARTED's stamp was seen before the policy moved: without it there is no first frame.
-        first = self._frames.get(self.start)
-        record = replace(
-            record, frames=len(stamps), frames_expected=self.frames_expected, first_frame=first
-        )
-        if first is None:
-            record = replace(record, facts={**record.facts, FRAME_0: "lost"})
+        record = replace(record, frames=len(stamps), frames_expected=self.frames_expected)
+        if self.start in self._places:
+            first = self._block[self._places[self.start]].copy()
+            record = replace(record, first_frame=first)
+        else:
+            facts = {**record.facts, FRAME_0: "lost"}
+            record = replace(record, first_frame=None, facts=facts)
         if not (stamps or joints or extras):
             return record, None
         found = compressed or {}
         return record, Trace(
             stamps=np.array(stamps, np.float64) * _NS,
-            frames=self._take(stamps),
+            frames=self._in_order(stamps),
             compressed=tuple(found.get(s, b"") for s in stamps) if found else (),
             extras=extras,
             **_joint_arrays(joints),
         )
 
-    def _take(self, stamps: list[int]) -> NDArray[np.uint8]:
-        """(T, H, W, 3) frames; each is freed when it is copied, so that memory holds them once."""
-        frames = np.empty((len(stamps), *(self._shape or (0, 0, 3))), np.uint8)
-        for at, stamp in enumerate(stamps):
-            frames[at] = self._frames.pop(stamp)
-        self._frames.clear()
-        return frames
+    def _in_order(self, stamps: list[int]) -> NDArray[np.uint8]:
+        """(T, H, W, 3) frames; a copy only where they did not arrive in order."""
+        places = [self._places[stamp] for stamp in stamps]
+        if places == list(range(len(places))):
+            return self._block[: len(places)]
+        return self._block[places]
 
     def _stamps(self) -> list[int]:
-        last = self.end or max(self._frames, default=0)
-        return sorted(s for s in self._frames if self.start <= s <= last)
+        last = self.end or max(self._places, default=0)
+        return sorted(s for s in self._places if self.start <= s <= last)
 
 
 def _joint_arrays(joints: list[JointSample]) -> dict:

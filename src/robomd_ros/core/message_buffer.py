@@ -31,10 +31,12 @@ class CameraClock:
         self._newest = 0
         self.is_wall = True
 
-    def hear(self, stamp: int, wall: int) -> None:
-        """A stamp of the camera's clock arrived at `wall`, both in nanoseconds."""
-        self._newest = stamp
-        self.is_wall = abs(wall - stamp) < 10 * _JUMP
+    def hear(self, stamp: int, wall: int) -> bool:
+        """A stamp of the camera's clock arrived at `wall`, both in nanoseconds. True = what was read before is void."""
+        is_wall = abs(wall - stamp) < 10 * _JUMP
+        jumped = is_wall != self.is_wall or stamp < self._newest - _JUMP
+        self._newest, self.is_wall = stamp, is_wall
+        return jumped
 
     def read(self, wall: int) -> int:
         """Now, in nanoseconds of the camera's clock."""
@@ -58,9 +60,7 @@ class MessageBuffer:
     def add(self, message: RawMessage) -> None:
         """Keep a message. A jump back of the clock starts anew."""
         if self._messages and message.stamp < self._messages[-1].stamp - _JUMP:
-            self._known.update(self._messages)
-            self._messages.clear()
-            self._bytes = self._forgotten = 0
+            self.restart()
         self._messages.append(message)
         self._bytes += len(message.data) + _OVERHEAD
         while self._bytes > self._max_bytes:
@@ -68,6 +68,12 @@ class MessageBuffer:
             self._bytes -= len(old.data) + _OVERHEAD
             self._forgotten = max(self._forgotten, old.stamp)
             self._known.update([old])
+
+    def restart(self) -> None:
+        """The clock jumped: of what came until now only what latched topics said last still counts."""
+        self._known.update(self._messages)
+        self._messages.clear()
+        self._bytes = self._forgotten = 0
 
     def between(self, start: int, end: int) -> tuple[RawMessage, ...]:
         """What latched topics said before `start`, stamped with it, and the messages of the closed interval [ns]."""
