@@ -153,6 +153,12 @@ ARGUMENTS = [
         description="Port of the operator's page",
     ),
     DeclareLaunchArgument(
+        "joy",
+        default_value="false",
+        choices=SWITCH,
+        description="Also listen to a gamepad or pedal on the topic joy (`ros2 run joy joy_node`)",
+    ),
+    DeclareLaunchArgument(
         "faults",
         default_value=DEFAULTS.faults,
         description="standin: what goes wrong in which rollout, 4:protective_stop,8:frozen_camera",
@@ -214,7 +220,7 @@ def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     options = GraphOptions(
         **given
         | {name: int(given[name]) for name in ("rollouts", "seed", "patience", "console_port")}
-        | {name: given[name] == "true" for name in ("rviz", "allow_download")}
+        | {name: given[name] == "true" for name in ("rviz", "allow_download", "joy")}
     )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
     if options.mode == "ur5e" and options.hardware != "standin":

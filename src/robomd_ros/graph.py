@@ -60,6 +60,7 @@ class GraphOptions:
         operator: mode ur5e: "console" (a web page), "auto" (the stand-in answers and labels by itself), "none" (the
             terminal or any other client).
         console_host, console_port: where the page is served.
+        joy: also start joy_operator, for a gamepad or pedal whose own driver publishes joy.
         faults: of the stand-in, "4:protective_stop,8:frozen_camera": in the n-th rollout.
         cell: name of the cell: its session ids begin with it, so that cells can share a study.
         cell_config: YAML file with parameters of the cell's node (tool, frames, home pose, gripper, limits); "" = none.
@@ -88,6 +89,7 @@ class GraphOptions:
     operator: str = "console"
     console_host: str = "127.0.0.1"
     console_port: int = 8090
+    joy: bool = False
     faults: str = ""
     cell: str = ""
     cell_config: str = ""
@@ -238,6 +240,8 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
     if by_hand and options.operator == "console":
         page = {"host": options.console_host, "port": options.console_port}
         table.append(_node("operator_console", study=study, **page))
+    if options.joy:
+        table.append(_node("joy_operator"))
     if options.rollouts:
         goal: dict[str, Parameter] = {"rollouts": options.rollouts, "seed": options.seed}
         goal |= {"session_id": options.session} if options.session else {}

@@ -220,3 +220,8 @@ def test_rviz_shows_what_is_published(root: Path) -> None:
     topics = {d["Topic"]["Value"] for d in displays if "Topic" in d}
     assert topics == {names.OVERLAY_IMAGE, names.CAMERA_IMAGE, names.OVERLAY_MARKERS}
     assert all(d["Class"].startswith("rviz_default_plugins/") for d in displays)
+
+
+def test_a_gamepad_is_listened_to_where_it_is_wanted():
+    assert "joy_operator" not in {spec.name for spec in node_table(GraphOptions())}
+    assert "joy_operator" in {spec.name for spec in node_table(GraphOptions(joy=True))}

@@ -66,6 +66,9 @@ def up(
         str, typer.Option(help="Address the operator's page is served at.")
     ] = "127.0.0.1",
     console_port: Annotated[int, typer.Option(help="Port of the operator's page.")] = 8090,
+    joy: Annotated[
+        bool, typer.Option("--joy", help="Also listen to a gamepad or pedal on the topic joy.")
+    ] = False,
     faults: Annotated[
         str,
         typer.Option(help="standin: what goes wrong when, 4:protective_stop,8:frozen_camera."),
@@ -136,6 +139,7 @@ def up(
         operator=operator,
         console_host=console_host,
         console_port=console_port,
+        joy=joy,
         faults=faults,
         cell=cell,
         cell_config=cell_config,
