@@ -48,32 +48,29 @@ def _record(compressed: bool) -> dict[str, Any]:
                 LabeledRollout, names.LABELED_ROLLOUT, lambda _: stored.set(), qos.EVENTS
             )
             with child("bench.bench_recording", "driver", *given.values()) as driver:
-                peak, load = _watch(process.pid, driver)
+                peak, percent = _watch(process.pid, driver)
                 finished = time.monotonic()
                 after = _peak_until(process.pid, stored)
             seconds = time.monotonic() - finished
         return {
-            "labeler_idle_mib": load["idle_mib"],
             "labeler_peak_mib": max(peak, after),
-            "labeler_cpu_percent": load["cpu_percent"],
+            "labeler_cpu_percent": percent,
             "finished_to_stored_s": seconds,
             **_compare(Path(folder) / "recordings" / f"{ROLLOUT}.mcap"),
         }
 
 
-def _watch(pid: int, driver: Any) -> tuple[float, dict[str, float]]:
-    """The labeler's peak memory [MiB] while the driver runs, and its load."""
+def _watch(pid: int, driver: Any) -> tuple[float, float]:
+    """The labeler's peak memory [MiB] while the driver runs, and its load [% of a core]."""
     process = psutil.Process(pid)
-    idle, peak, started = 0.0, 0.0, time.monotonic()
+    peak, started = 0.0, time.monotonic()
     before = process.cpu_times()
     while driver.poll() is None and time.monotonic() - started < 10 * SECONDS:
         time.sleep(0.05)
-        held = process.memory_info().rss / 2**20
-        idle, peak = idle or held, max(peak, held)
+        peak = max(peak, process.memory_info().rss / 2**20)
     used = process.cpu_times()
     busy = used.user + used.system - before.user - before.system
-    percent = 100 * busy / (time.monotonic() - started)
-    return peak, {"idle_mib": idle, "cpu_percent": percent}
+    return peak, 100 * busy / (time.monotonic() - started)
 
 
 def _peak_until(pid: int, done: threading.Event) -> float:

@@ -53,6 +53,11 @@ def start(
     return node
 
 
+def heard(node: OutcomeLabelerNode, topic: str) -> list[RawMessage]:
+    """Messages of a topic that wait for a rollout that claims them."""
+    return [m for m in node._recorder.extras(0, time.time_ns()) if m.topic == f"/{topic}"]
+
+
 def recorded(study: Path, rollout_id: str) -> dict[str, list[RawMessage]]:
     """Further messages of a stored rollout, by topic; read by a foreign reader as well."""
     with Study.open(study).store(read_only=True) as store:
@@ -87,7 +92,7 @@ def test_commands_and_status_are_recorded_in_the_camera_s_clock(
     until(lambda: "lab/wrong" in node._recorder.refused)
     assert "std_msgs/msg/String" in node._recorder.refused["lab/wrong"]
     until(lambda: commands.get_subscription_count() and door.get_subscription_count())
-    until(lambda: node._recorder.extras(0, time.time_ns()))  # what the cell said before
+    until(lambda: heard(node, names.CELL_STATE))
     begin = cell.now = time.time_ns() // MS * MS
     cell.image(begin)
     cell.joint(begin)
@@ -96,7 +101,7 @@ def test_commands_and_status_are_recorded_in_the_camera_s_clock(
     for value in range(20):
         commands.publish(Float64MultiArray(data=[float(value)] * 6))
     door.publish(Bool(data=True))
-    until(lambda: len(node._recorder.extras(begin, time.time_ns())) >= 23)
+    until(lambda: len(heard(node, COMMANDS)) == 20 and heard(node, "lab/door"))
     end = time.time_ns() // MS * MS
     cell.image(end)
     cell.joint(end)
@@ -133,7 +138,7 @@ def test_on_simulated_time_messages_get_the_newest_stamp(
     cell.status("r1", RolloutStatus.STARTED, begin)
     until(lambda: node._recorder.now() == begin)
     commands.publish(Float64MultiArray(data=[1.0]))
-    until(lambda: any(m.topic == f"/{COMMANDS}" for m in node._recorder.extras(begin, begin)))
+    until(lambda: heard(node, COMMANDS))
     cell.image(begin + 7 * MS)
     cell.joint(begin + 7 * MS)
     cell.status("r1", RolloutStatus.FINISHED, begin + 7 * MS, 2, Outcome.SUCCESS)
@@ -158,7 +163,7 @@ def test_transforms_of_all_static_publishers_are_in_each_recording(
         publisher = cell.create_publisher(TFMessage, "/tf_static", qos.LATCHED)
         publisher.publish(TFMessage(transforms=[TransformStamped(child_frame_id=child)]))
     until(lambda: "/tf_static" in node._recorder.recorded)
-    until(lambda: len(node._recorder.extras(0, time.time_ns())) == 2)
+    until(lambda: len(heard(node, "tf_static")) == 2)
     for rollout_id in ("r1", "r2"):
         cell.rollout(rollout_id, 2, Outcome.SUCCESS)
         until(lambda i=rollout_id: any(r.rollout_id == i for r in cell.labeled))
