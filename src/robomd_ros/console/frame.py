@@ -25,7 +25,7 @@ KEYS = (
     ("r", "refuse what the cell asks"),
     ("Esc", "STOP, at any time, also while you type"),
     ("Space", "STOP while the robot moves"),
-    ("?", "this list"),
+    ("?", "this list, and away with it"),
 )
 
 

@@ -19,13 +19,13 @@ from robomd_ros.console.cards.recent_card import RecentCard
 from robomd_ros.console.cards.request_card import RequestCard
 from robomd_ros.console.cards.session_card import SessionCard
 from robomd_ros.console.frame import Shown, head, help_dialog, stop_button, stored
-from robomd_ros.console.labelling import Seen
+from robomd_ros.console.labelling import Seen, already
 from robomd_ros.console.view import Choice, View
 from robomd_ros.console.who import Who
 from robomd_ros.console.widgets import Pill
 from robomd_ros.console.words import CELL, outcome_word
 from robomd_ros.core.answers import MAX_TEXT
-from robomd_ros.core.errors import InvalidArgumentError, RobomdError
+from robomd_ros.core.errors import BusyError, InvalidArgumentError, RobomdError
 from robomd_ros.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class OperatorPage:
         self._node = node
         self._choice = Choice()
         self._drawn: tuple[Any, ...] = ()
+        self._meant = ""
         head()
         self._shown = Shown()
         self._who = Who(request.cookies, node.config.labeler, self._draw)
@@ -128,7 +129,7 @@ class OperatorPage:
         """A new rollout ends a change that was begun on the one before, and takes its chips away."""
         meant = View(self._node.state, self._choice, 0.0).rollout
         current = meant.rollout_id if meant else ""
-        before, self._meant = getattr(self, "_meant", current), current
+        before, self._meant = self._meant, current
         if before and current != before:
             self._choice = replace(self._choice, changing=False, phase="", reason="")
             self._label_card.reason.set_value("")
@@ -156,6 +157,9 @@ class OperatorPage:
     async def _label(self, said: dict[str, Any]) -> str:
         outcome = _LABELS[said["act"]]
         seen = Seen(_text(said, "rollout"), _count(said))
+        shown = View(self._node.state, self._choice, 0.0).rollout
+        if not seen.rollout_id and shown is not None:
+            raise BusyError(already(shown))
         failed = outcome is Outcome.FAILURE
         typed = (self._label_card.reason.value or "").strip()
         reason = "; ".join(t for t in (self._choice.reason, typed) if t)[:MAX_TEXT]
@@ -227,7 +231,7 @@ class OperatorPage:
         return ""
 
     async def _show_help(self, said: dict[str, Any]) -> str:
-        self._help.open()
+        self._help.set_value(not self._help.value)
         return ""
 
 

@@ -115,7 +115,7 @@ class SecondLookPage:
         said: dict[str, Any] = event.args if isinstance(event.args, dict) else {}
         act = said.get("act")
         if act == "help":
-            self._help.open()
+            self._help.set_value(not self._help.value)
         elif act == "skip":
             await self._next()
         elif act in _LABELS and not self._who.name:
