@@ -147,7 +147,8 @@ def call_action(
     except (DeadlineError, CancelledByUserError, UnavailableError):
         handle.cancel_goal_async()
         raise
-    return raise_for_code(answer.result)
+    result = answer.result
+    return raise_for_code(result) if hasattr(result, "error_msg") else result  # others' have none
 
 
 def _wait_future(future: Future, deadline: float, cancelled: Callable[[], bool], name: str) -> Any:
