@@ -189,10 +189,11 @@ class StandinCellNode(RobomdNode):
             self._take_jobs(now + _LOOP)
 
     def _take_jobs(self, until: float) -> None:
-        """Do what the others ask until this time."""
-        while (left := until - time.monotonic()) > 0:
+        """Do all that the others have asked, and wait for more until this time: a late loop leaves nothing undone."""
+        while True:
+            left = until - time.monotonic()
             try:
-                future, job = self._inbox.get(timeout=left)
+                future, job = self._inbox.get(block=left > 0, timeout=max(left, 0.0))
             except queue.Empty:
                 return
             try:

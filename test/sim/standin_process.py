@@ -14,6 +14,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
+from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Bool, Float64, Float64MultiArray
 from std_srvs.srv import Trigger
@@ -139,6 +140,18 @@ class Standin:
         future = client.call_async(request)
         self.until(future.done)
         return future.result()
+
+    def act(self, action_type: Any, name: str, goal: Any) -> Any:
+        """An action's result; its client is kept, as above."""
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = ActionClient(self.node, action_type, name)
+        self.until(client.server_is_ready)
+        sent = client.send_goal_async(goal)
+        self.until(sent.done)
+        ended = sent.result().get_result_async()
+        self.until(ended.done)
+        return ended.result().result
 
     def trigger(self, name: str) -> Any:
         return self.call(Trigger, name, Trigger.Request())

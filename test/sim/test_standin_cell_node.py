@@ -329,9 +329,7 @@ def set_mode(cell, **fields):
     from ur_dashboard_msgs.action import SetMode
 
     wanted = {"target_robot_mode": 7, "stop_program": True, "play_program": True} | fields
-    return cell.graph.act(
-        cell.node, SetMode, "ur_robot_state_helper/set_mode", SetMode.Goal(**wanted)
-    )
+    return cell.act(SetMode, "ur_robot_state_helper/set_mode", SetMode.Goal(**wanted))
 
 
 def follow(cell, msg):
@@ -339,7 +337,7 @@ def follow(cell, msg):
 
     goal = FollowJointTrajectory.Goal(trajectory=msg)
     name = "scaled_joint_trajectory_controller/follow_joint_trajectory"
-    return cell.graph.act(cell.node, FollowJointTrajectory, name, goal)
+    return cell.act(FollowJointTrajectory, name, goal)
 
 
 def switch(cell, on: list[str], off: list[str]):
