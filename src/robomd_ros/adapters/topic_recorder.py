@@ -97,9 +97,10 @@ class TopicRecorder:
         """The camera's clock is the wall clock."""
         return self._clock.is_wall
 
-    def add(self, topic: str, kind: str, data: bytes, latched: bool) -> None:
-        """Keep a message that the node itself listens to."""
-        message = RawMessage(f"/{topic}", kind, self.now(), data, latched)
+    def add(self, topic: str, kind: str, data: bytes, received: int) -> None:
+        """Keep a message of a latched topic that the node itself listens to; `received` in ns of the wall clock."""
+        stamp = self._clock.read(received or time.time_ns())
+        message = RawMessage(f"/{topic}", kind, stamp, data, True)
         with self._lock:
             self._messages.add(message)
 

@@ -136,8 +136,12 @@ class OutcomeLabelerNode(RobomdNode):
         self._disk = self.worker("store")
         self._labeled = self.create_publisher(LabeledRollout, names.LABELED_ROLLOUT, qos.EVENTS)
         self._summary = self.create_publisher(RolloutSummary, names.ROLLOUTS, qos.LATCHED)
-        self.listen(
-            RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS, raw=True
+        self.create_subscription(
+            RolloutStatus,
+            names.ROLLOUT_STATUS,
+            lambda data, info: self.guard(self._on_status, data, info["received_timestamp"]),
+            qos.ROLLOUT_STATUS,
+            raw=True,
         )
         self.listen(Perturbation, names.PERTURBATION, self._on_perturbation, qos.LATCHED)
         self.listen(RolloutFrame, names.FRAMES, self._on_frame, qos.FRAMES)
@@ -152,9 +156,9 @@ class OutcomeLabelerNode(RobomdNode):
 
     # -- what arrives ---------------------------------------------------------------------------------------------
 
-    def _on_status(self, data: bytes) -> None:
+    def _on_status(self, data: bytes, received: int) -> None:
         msg = deserialize_message(data, RolloutStatus)
-        self._recorder.add(names.ROLLOUT_STATUS, "robomd_msgs/msg/RolloutStatus", data, True)
+        self._recorder.add(names.ROLLOUT_STATUS, "robomd_msgs/msg/RolloutStatus", data, received)
         if self._keeper.holds(msg.rollout_id):  # told again, after this node was started again
             return
         with self._lock:
