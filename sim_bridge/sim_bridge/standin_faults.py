@@ -15,6 +15,7 @@ Picture = TypeVar("Picture")
 
 REDUCED_SPEED = 0.4
 LATE_BY = 1.0
+"""Seconds that pictures of a late camera come late at last; they get there second by second, as a queue that fills up."""
 CLOCK_LEAP = 5.0
 SCHEDULED_DELAY = 1.0
 """Seconds after the policy's first command at which a scheduled fault begins."""
@@ -186,6 +187,7 @@ class CameraFaults(Generic[Picture]):
         self._faults = faults
         self._shown: Picture | None = None
         self._late: deque[tuple[float, float, Picture]] = deque()
+        self._late_since: float | None = None
         self._held: tuple[float, Picture] | None = None
 
     def take(self, now: float, stamp: float, picture: Picture) -> Iterator[tuple[float, Picture]]:
@@ -201,15 +203,17 @@ class CameraFaults(Generic[Picture]):
             self._held = None
             return
         if Fault.LATE_CAMERA in on:
-            self._late.append((now, stamp, picture))
+            self._late_since = now if self._late_since is None else self._late_since
+            self._late.append((now + min(LATE_BY, now - self._late_since), stamp, picture))
             return
+        self._late_since = None
         yield from ((s, p) for _, s, p in self._late)
         self._late.clear()
         yield from self._ordered(on, stamp, picture)
 
     def due(self, now: float) -> Iterator[tuple[float, Picture]]:
         """Late pictures whose time has come."""
-        while self._late and self._late[0][0] + LATE_BY <= now:
+        while self._late and self._late[0][0] <= now:
             _, stamp, picture = self._late.popleft()
             yield stamp, picture
 
