@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +12,29 @@ from sensor_msgs.msg import CompressedImage, Image
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.images import image_from_compressed, image_from_msg
+from robomd_ros.adapters.senses import Senses
 from robomd_ros.arm.ports import Frame
 
 _JUMP = 1_000_000_000
 """A stamp this far ahead of the time that passed is not the camera's own any more [ns]."""
 
+_RAW_GONE = 5.0
+"""Without raw images for this long the compressed ones count [s]."""
+
 
 class CellCamera:
     """Keeps the newest frame and counts those of a rollout.
 
-    Subscribes: camera/image_raw; camera/image_raw/compressed where nobody publishes the raw image.
+    Subscribes: camera/image_raw, camera/image_raw/compressed; the latter counts where the former does not come.
 
     Args:
-        node: with threads.
+        node: asks once a second which images there are.
+        senses: see with it.
         shared_clock: the stamps are this computer's wall clock, so that a frame's age is known.
     """
 
-    def __init__(self, node: RobomdNode, shared_clock: bool) -> None:
-        self._node, self._shared_clock = node, shared_clock
+    def __init__(self, node: RobomdNode, senses: Senses, shared_clock: bool) -> None:
+        self._shared_clock = shared_clock
         self._lock = threading.Lock()
         self._message: Image | CompressedImage | None = None
         self._received = 0.0
@@ -38,29 +42,30 @@ class CellCamera:
         self._frame: Frame | None = None
         self._first: tuple[int, float] | None = None
         self._seen: set[int] = set()
-        self._compressed: Any = None
-        group = node.reentrant
-        node.listen(Image, names.CAMERA_IMAGE, self._take, qos.SENSOR_DATA, group)
-        node.every(1.0, self._choose, group)
+        self._raw_came, self._compressed = 0.0, False
+        self._node, self._senses = node, senses
+        senses.listen(Image, names.CAMERA_IMAGE, self._take, qos.SENSOR_DATA)
+        node.every(1.0, self._look_for_compressed, node.reentrant)
 
-    def _choose(self) -> None:
-        """Read the compressed images only where there are no others: each would be taken twice."""
-        raw = self._node.count_publishers(names.CAMERA_IMAGE)
-        other = self._node.count_publishers(names.CAMERA_COMPRESSED)
-        if raw == 0 and other and self._compressed is None:
-            self._compressed = self._node.listen(
-                CompressedImage,
-                names.CAMERA_COMPRESSED,
-                self._take,
-                qos.SENSOR_DATA,
-                self._node.reentrant,
-            )
-        elif raw and self._compressed is not None:
-            self._node.destroy_subscription(self._compressed)
-            self._compressed = None
+    def _look_for_compressed(self) -> None:
+        """Listen to the compressed images where there are no others: a driver compresses for whoever listens."""
+        count = self._node.count_publishers
+        if self._compressed or count(names.CAMERA_IMAGE) or not count(names.CAMERA_COMPRESSED):
+            return
+        self._compressed = True
+        self._senses.listen(
+            CompressedImage, names.CAMERA_COMPRESSED, self._take_compressed, qos.SENSOR_DATA
+        )
+
+    def _take_compressed(self, msg: CompressedImage) -> None:
+        """Only where there are no raw images: each would be taken twice."""
+        if time.monotonic() - self._raw_came > _RAW_GONE:
+            self._take(msg)
 
     def _take(self, msg: Image | CompressedImage) -> None:
         now, stamp = time.monotonic(), stamps.to_ns(msg.header.stamp)
+        if isinstance(msg, Image):
+            self._raw_came = now
         with self._lock:
             self._message, self._received, self._frame = msg, now, None
             self._age = 1e-9 * (time.time_ns() - stamp) if self._shared_clock else None

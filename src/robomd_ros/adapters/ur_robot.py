@@ -25,6 +25,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from robomd_ros.adapters import names, qos, stamps, ur_types
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.calls import call_action, call_service
+from robomd_ros.adapters.senses import Senses
 from robomd_ros.arm.kinematics import JOINTS
 from robomd_ros.arm.servo import Command
 from robomd_ros.arm.state import (
@@ -105,6 +106,7 @@ class UrRobot:
 
     Args:
         node: with threads: `home`, `activate` and `recover` block.
+        senses: hear the arm.
         config: see UrRobotConfig.
         on_change: called when a mode, the program or the speed changed.
     """
@@ -112,6 +114,7 @@ class UrRobot:
     def __init__(
         self,
         node: RobomdNode,
+        senses: Senses,
         config: UrRobotConfig,
         on_change: Callable[[], None],
     ) -> None:
@@ -126,37 +129,33 @@ class UrRobot:
         self.gripper_trouble = ""
         self.changed_at = math.nan
         self._gate, self._closed, self._held = threading.Lock(), True, True
-        self._subscribe()
+        self._subscribe(senses)
         self._offer()
 
-    def _subscribe(self) -> None:
-        node, group = self._node, self._node.reentrant
+    def _subscribe(self, senses: Senses) -> None:
         newest = qos.NEWEST
-        node.listen(JointState, names.JOINT_STATES, self._take_joints, newest, group)
-        node.listen(PoseStamped, "tcp_pose_broadcaster/pose", self._take_tcp, newest, group)
-        node.listen(
+        senses.listen(JointState, names.JOINT_STATES, self._take_joints, newest)
+        senses.listen(PoseStamped, "tcp_pose_broadcaster/pose", self._take_tcp, newest)
+        senses.listen(
             Float64,
             "speed_scaling_state_broadcaster/speed_scaling",
             lambda m: self._say("speed_scaling", self._scaling.fraction(float(m.data))),
             newest,
-            group,
         )
-        node.listen(
+        senses.listen(
             Bool,
             f"{IO}/robot_program_running",
             lambda m: self._say("program_running", bool(m.data)),
             qos.LATCHED,
-            group,
         )
         for name, type_name in (("robot_mode", "RobotMode"), ("safety_mode", "SafetyMode")):
             msg_type = ur_types.find("ur_dashboard_msgs", "msg", type_name)
             if msg_type is not None:
-                node.listen(
+                senses.listen(
                     msg_type,
                     f"{IO}/{name}",
                     lambda m, name=name: self._say(name, int(m.mode)),
                     qos.LATCHED,
-                    group,
                 )
 
     def _offer(self) -> None:

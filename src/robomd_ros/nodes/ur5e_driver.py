@@ -24,6 +24,7 @@ from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.adapters.parameters import declare
 from robomd_ros.adapters.request_desk import Answer, RequestDesk
 from robomd_ros.adapters.runner import run
+from robomd_ros.adapters.senses import Senses
 from robomd_ros.adapters.ur_robot import TRAJECTORY_CONTROLLER, UrRobot
 from robomd_ros.arm.policy_thread import PolicyThread
 from robomd_ros.arm.state import SAFE
@@ -76,8 +77,9 @@ class Ur5eDriverNode(RobomdNode):
             RolloutStatus, names.ROLLOUT_STATUS, qos.ROLLOUT_STATUS
         )
         self._desk = RequestDesk(self)
-        self._robot = UrRobot(self, config.arm(), self._on_arm)
-        self._camera = CellCamera(self, config.shared_clock)
+        self._senses = Senses(self)
+        self._camera = CellCamera(self, self._senses, config.shared_clock)
+        self._robot = UrRobot(self, self._senses, config.arm(), self._on_arm)
         self._loader, self._recovery = self.worker("policy"), self.worker("recovery")
         self.serve(ApplyPerturbation, names.CELL_APPLY_PERTURBATION, self._apply, self.reentrant)
         self.create_service(
@@ -86,6 +88,7 @@ class Ur5eDriverNode(RobomdNode):
         self._action = self.serve_action(
             RunRollout, names.RUN_ROLLOUT, self._run_rollout, self.worker("rollout")
         )
+        self._senses.start()
         self._loader.submit(self._load)
         self.every(1.0, self._tell, self.reentrant)
         self.every(HEARTBEAT, self._still_rolling, self.reentrant)
@@ -384,6 +387,8 @@ class Ur5eDriverNode(RobomdNode):
         """Stop and hold, then the rest."""
         self._robot.hold()
         policy = self._policy
+        self.closing.set()
+        self._senses.close()
         super().destroy_node()
         if policy is not None:
             policy.close()
