@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("url", help="of the console, with ?token=... where it wants one")
     parser.add_argument("--out", type=Path, default=Path("docs/img"))
-    parser.add_argument("--wait", default="main", help="CSS selector that has to be visible")
+    parser.add_argument("--wait", default=".console", help="CSS selector that has to be visible")
     parser.add_argument("--name", default="Ada", help="who is labelling")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds to wait for it")
     parser.add_argument("--dark", action="store_true", help="the dark colours")

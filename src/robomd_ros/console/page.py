@@ -79,7 +79,7 @@ class OperatorPage:
             ui.element("span").classes("grow")
             self._who.button()
             stop_button()
-        with ui.element("main").classes("console"):
+        with ui.element("div").classes("console"):
             with ui.element("div").classes("column first"):
                 self._request = RequestCard(node.link.reference)
                 self._label_card = LabelCard(node.config.phases, node.config.reasons)

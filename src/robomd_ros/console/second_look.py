@@ -60,7 +60,7 @@ class SecondLookPage:
             ui.element("span").classes("grow")
             self._who.button()
             stop_button()
-        with ui.element("main").classes("console one"), card("second look", "second-look"):
+        with ui.element("div").classes("console one"), card("second look", "second-look"):
             with ui.element("div").classes("spread"):
                 ui.label("Second look").classes("heading")
                 self._progress = ui.label("").classes("progress")
