@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robomd_ros.adapters.parameters import parameter
-from robomd_ros.adapters.ur_robot import UrRobotConfig
+from robomd_ros.adapters.ur_config import UrRobotConfig
 from robomd_ros.arm.kinematics import (
     ROBOSUITE_HOME,
     ROBOSUITE_LIFT_BASE,

@@ -77,7 +77,7 @@ class RosArmPorts:
     @property
     def gripper_trouble(self) -> str:
         """What went wrong with it; "" = nothing."""
-        return self._robot.gripper_trouble
+        return self._robot.gripper.trouble
 
     @property
     def time_to_stop(self) -> float:
@@ -108,7 +108,7 @@ class RosArmPorts:
                 joints.received,
                 joints.positions,
                 joints.velocities,
-                self._robot.gripper_state,
+                self._robot.gripper.joints,
             )
         return self._reading
 
@@ -128,7 +128,7 @@ class RosArmPorts:
 
     def gripper(self, value: float) -> None:
         """Open or close, without waiting."""
-        self._robot.gripper(value)
+        self._robot.gripper.move(value)
 
     def stop_asked(self) -> str:
         """What the operator said."""

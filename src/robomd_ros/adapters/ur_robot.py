@@ -19,13 +19,21 @@ from numpy.typing import NDArray
 from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, Float64MultiArray
-from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from robomd_ros.adapters import names, qos, stamps, ur_types
 from robomd_ros.adapters.base import RobomdNode
-from robomd_ros.adapters.calls import call_action, call_service
+from robomd_ros.adapters.calls import call_action
 from robomd_ros.adapters.senses import Senses
+from robomd_ros.adapters.ur_config import (
+    CONTROLLERS,
+    DASHBOARD,
+    IO,
+    TRAJECTORY_CONTROLLER,
+    UrRobotConfig,
+)
+from robomd_ros.adapters.ur_gripper import UrGripper
+from robomd_ros.adapters.ur_services import UrServices
 from robomd_ros.arm.kinematics import JOINTS
 from robomd_ros.arm.servo import Command
 from robomd_ros.arm.state import (
@@ -37,52 +45,12 @@ from robomd_ros.arm.state import (
     ArmState,
     SpeedScaling,
 )
-from robomd_ros.core.errors import DeadlineError, RobomdError, SafetyError, UnavailableError
-
-IO = "io_and_status_controller"
-TRAJECTORY_CONTROLLER = "scaled_joint_trajectory_controller"
-CONTROLLERS = {
-    "position": "forward_position_controller",
-    "velocity": "forward_velocity_controller",
-    "trajectory": TRAJECTORY_CONTROLLER,
-}
-"""By what the policy is moved with."""
-DASHBOARD = "dashboard_client"
+from robomd_ros.core.errors import DeadlineError, RobomdError, SafetyError
 
 _ARRIVED = 0.02
 """A joint this near to its goal has arrived [rad]."""
-_CALL = 5.0
-_SET_MODE = 60.0
 _SETTLE = 0.1
 """Time a trajectory point that holds the arm has [s]."""
-
-
-@dataclass(frozen=True)
-class UrRobotConfig:
-    """What of the UR driver is used, and how.
-
-    Attributes:
-        hardware: "real", "mock" or "standin".
-        tf_prefix: before every joint's name.
-        control: "position", "velocity" or "trajectory".
-        command_rate: of the commands [Hz].
-        gripper: "set_io", "set_bool" or "none".
-        gripper_pin: digital output, set_io.
-        gripper_joints: names in joint_states; not published = modelled.
-        gripper_open, gripper_closed: their values [rad] or [m].
-        gripper_time: to open or close [s].
-    """
-
-    hardware: str
-    tf_prefix: str
-    control: str
-    command_rate: float
-    gripper: str
-    gripper_pin: int
-    gripper_joints: tuple[str, ...]
-    gripper_open: tuple[float, ...]
-    gripper_closed: tuple[float, ...]
-    gripper_time: float
 
 
 @dataclass(frozen=True)
@@ -105,10 +73,16 @@ class UrRobot:
     """Reads and commands one arm.
 
     Args:
-        node: with threads: `home`, `activate` and `recover` block.
+        node: with threads: `home` blocks.
         senses: hear the arm.
         config: see UrRobotConfig.
         on_change: called when a mode, the program or the speed changed.
+
+    Attributes:
+        joints: the newest joint state; None = none yet.
+        tcp: (3,) the arm's own TCP in `base` [m]; None = it is not published.
+        changed_at: when the newest word of mode, program or speed came, steady clock [s].
+        gripper, services: its gripper; its controller manager and dashboard.
     """
 
     def __init__(
@@ -122,11 +96,9 @@ class UrRobot:
         self._joint_names = tuple(config.tf_prefix + name for name in JOINTS)
         self._said: dict[str, int | bool | float] = {}
         self._scaling = SpeedScaling()
-        self._gripper: NDArray[np.float64] | None = None
-        self._gripper_value, self._gripper_since, self._gripper_from = -1.0, -math.inf, 0.0
         self.joints: Joints | None = None
         self.tcp: NDArray[np.float64] | None = None
-        self.gripper_trouble = ""
+        self.gripper, self.services = UrGripper(node, config), UrServices(node)
         self.changed_at = math.nan
         self._gate, self._closed, self._held = threading.Lock(), True, True
         self._subscribe(senses)
@@ -161,9 +133,6 @@ class UrRobot:
     def _offer(self) -> None:
         node, config, group = self._node, self._config, self._node.reentrant
 
-        def client(srv_type: type | None, name: str) -> object | None:
-            return srv_type and node.create_client(srv_type, name, callback_group=group)
-
         self._trajectory = node.create_publisher(
             JointTrajectory, f"{TRAJECTORY_CONTROLLER}/joint_trajectory", qos.STREAM
         )
@@ -178,27 +147,6 @@ class UrRobot:
         self._follow = follow and ActionClient(
             node, follow, f"{TRAJECTORY_CONTROLLER}/follow_joint_trajectory", callback_group=group
         )
-        set_mode = ur_types.find("ur_dashboard_msgs", "action", "SetMode")
-        self._set_mode = set_mode and ActionClient(
-            node, set_mode, "ur_robot_state_helper/set_mode", callback_group=group
-        )
-        self._switch = client(
-            ur_types.find("controller_manager_msgs", "srv", "SwitchController"),
-            "controller_manager/switch_controller",
-        )
-        self._set_io = client(ur_types.find("ur_msgs", "srv", "SetIO"), f"{IO}/set_io")
-        self._set_bool = client(SetBool, "gripper/close")
-        self._triggers = {
-            name: client(Trigger, name)
-            for name in (
-                f"{IO}/resend_robot_program",
-                *(
-                    f"{DASHBOARD}/{verb}"
-                    for verb in ("restart_safety", "unlock_protective_stop", "power_on")
-                ),
-                *(f"{DASHBOARD}/{verb}" for verb in ("brake_release", "stop", "play")),
-            )
-        }
 
     # -- what is heard ----------------------------------------------------------------------------------------------
 
@@ -225,7 +173,7 @@ class UrRobot:
         speeds = [msg.velocity[i] if i < len(msg.velocity) else 0.0 for i in order]
         gripper = [index.get(name, -1) for name in self._config.gripper_joints]
         if gripper and all(0 <= i < len(msg.position) for i in gripper):
-            self._gripper = np.array([msg.position[i] for i in gripper])
+            self.gripper.measured = np.array([msg.position[i] for i in gripper])
         stamp = stamps.to_seconds(msg.header.stamp)
         self.joints = Joints(stamp, time.monotonic(), positions, np.array(speeds))
 
@@ -256,18 +204,6 @@ class UrRobot:
     def safety_mode(self) -> str:
         """Name of the safety mode; "" = unknown."""
         return SAFETY_MODES.get(self._said.get("safety_mode", -99), "")
-
-    @property
-    def gripper_state(self) -> NDArray[np.float64]:
-        """Values of the gripper's joints: as published, else a straight move from one end to the other."""
-        if self._gripper is not None:
-            return self._gripper
-        config = self._config
-        done = (time.monotonic() - self._gripper_since) / config.gripper_time
-        wanted = 1.0 if self._gripper_value > 0 else 0.0
-        share = self._gripper_from + (wanted - self._gripper_from) * min(max(done, 0.0), 1.0)
-        opened, closed = np.array(config.gripper_open), np.array(config.gripper_closed)
-        return opened + share * (closed - opened)
 
     def serves(self, service: str) -> bool:
         """Does anybody offer this service, a name relative to the cell?"""
@@ -364,57 +300,7 @@ class UrRobot:
         point.time_from_start = _duration(seconds)
         return JointTrajectory(joint_names=list(self._joint_names), points=[point])
 
-    def gripper(self, value: float) -> None:
-        """Close (> 0) or open; does not wait, and does nothing when it is asked for already."""
-        if (value > 0) == (self._gripper_value > 0) and self._gripper_since > -math.inf:
-            return
-        now = time.monotonic()
-        done = min(max((now - self._gripper_since) / self._config.gripper_time, 0.0), 1.0)
-        was = 1.0 if self._gripper_value > 0 else 0.0
-        self._gripper_from += (was - self._gripper_from) * done
-        self._gripper_value, self._gripper_since = value, now
-        self._move_gripper(value > 0)
-
-    def _move_gripper(self, close: bool) -> None:
-        kind = self._config.gripper
-        if kind == "none":
-            return
-        if kind == "set_io" and self._set_io is not None:
-            request = self._set_io.srv_type.Request(
-                fun=1, pin=self._config.gripper_pin, state=float(close)
-            )
-            client = self._set_io
-        else:
-            client, request = self._set_bool, SetBool.Request(data=close)
-        future = client.call_async(request)
-        future.add_done_callback(lambda f: self._check_gripper(f.result()))
-
-    def _check_gripper(self, answer: object) -> None:
-        # the driver's mock always says that it failed
-        failed = not getattr(answer, "success", False) and self._config.hardware != "mock"
-        self.gripper_trouble = "the gripper did not take its command" if failed else ""
-
     # -- what takes a while -----------------------------------------------------------------------------------------
-
-    def activate(self, controller: str, cancelled: Callable[[], bool]) -> None:
-        """Make this motion controller the active one; taken for granted where controller_manager_msgs is absent.
-
-        Raises:
-            SafetyError: the controller manager refused.
-            UnavailableError, DeadlineError: it does not answer.
-        """
-        if self._switch is None:
-            return
-        others = [c for c in set(CONTROLLERS.values()) if c != controller]
-        request = self._switch.srv_type.Request(
-            activate_controllers=[controller],
-            deactivate_controllers=sorted(others),
-            strictness=1,  # BEST_EFFORT: one that is inactive already is no mistake
-            activate_asap=True,
-        )
-        answer = call_service(self._switch, request, _CALL, cancelled)
-        if not answer.ok:
-            raise SafetyError(f"the controller manager did not activate {controller}.")
 
     def home(self, goal: NDArray[np.float64], seconds: float, check: Callable[[], None]) -> None:
         """Move to the joints `goal` (6,) [rad] by the scaled trajectory controller, and wait until the arm is there.
@@ -467,39 +353,6 @@ class UrRobot:
         """Largest difference of a joint to `goal` [rad]; infinite before the first joint state."""
         joints = self.joints
         return math.inf if joints is None else float(np.abs(joints.positions - goal).max())
-
-    def recover(self, cancelled: Callable[[], bool]) -> None:
-        """After the operator's word: unlock, switch on, release the brakes, stop the old program, start it anew.
-
-        Raises:
-            SafetyError: the arm refused, for example because the emergency stop is still pressed.
-            UnavailableError: nobody there who could do it.
-        """
-        if self._set_mode is not None and self._set_mode.server_is_ready():
-            goal = self._set_mode._action_type.Goal(
-                target_robot_mode=7, stop_program=True, play_program=True
-            )
-            answer = call_action(self._set_mode, goal, _SET_MODE, cancelled=cancelled)
-            if not answer.success:
-                raise SafetyError(f"the arm did not recover: {answer.message[:300] or 'refused'}.")
-            return
-        offered = [c for c in self._triggers.values() if self._ready(c)]
-        if not offered:
-            raise UnavailableError(
-                f"nobody serves {DASHBOARD} or ur_robot_state_helper: start the program on the pendant."
-            )
-        refused = ""
-        for (
-            client
-        ) in offered:  # most of them have nothing to do: what counts is the arm's state afterwards
-            answer = call_service(client, Trigger.Request(), _CALL, cancelled)
-            refused = refused if answer.success else answer.message
-        if refused:
-            self._node.get_logger().info(f"recovery: {refused}"[:300])
-
-    @staticmethod
-    def _ready(client: object) -> bool:
-        return client.service_is_ready()
 
 
 def _duration(seconds: float) -> Duration:

@@ -25,7 +25,8 @@ from robomd_ros.adapters.parameters import declare
 from robomd_ros.adapters.request_desk import Answer, RequestDesk
 from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.senses import Senses
-from robomd_ros.adapters.ur_robot import TRAJECTORY_CONTROLLER, UrRobot
+from robomd_ros.adapters.ur_config import TRAJECTORY_CONTROLLER
+from robomd_ros.adapters.ur_robot import UrRobot
 from robomd_ros.arm.policy_thread import PolicyThread
 from robomd_ros.arm.state import SAFE
 from robomd_ros.core.errors import (
@@ -181,7 +182,7 @@ class Ur5eDriverNode(RobomdNode):
             "robot_mode": state.robot_mode or "unknown",
             "safety_mode": state.safety_mode or "unknown",
             "speed_scaling": state.speed_scaling,
-            "gripper": self._robot.gripper_trouble or "ok",
+            "gripper": self._robot.gripper.trouble or "ok",
         }
         level = {CellState.STOPPED: ERROR, CellState.NOT_READY: WARN}.get(state.state, 0)
         return Health(ERROR if self._broken else level, self._broken or state.message, values)
@@ -237,7 +238,7 @@ class Ur5eDriverNode(RobomdNode):
     def _park(self) -> None:
         """On a worker: take the arm from the forward controller, which would go on with its last command when released."""
         with contextlib.suppress(RobomdError):
-            self._robot.activate(TRAJECTORY_CONTROLLER, self.closing.is_set)
+            self._robot.services.activate(TRAJECTORY_CONTROLLER, self.closing.is_set)
 
     def _on_recover(self, answer: Answer, reason: str, rollout_id: str) -> None:
         self._recovery.submit(self._recover, answer, reason, rollout_id)
@@ -257,7 +258,7 @@ class Ur5eDriverNode(RobomdNode):
     def _bring_back(self) -> str:
         """Recover, and wait until the arm is ready; why it is not, or ""."""
         try:
-            self._robot.recover(self.closing.is_set)
+            self._robot.services.recover(self.closing.is_set)
         except RobomdError as error:
             if self._robot.state.not_ready(self._config.min_speed_scaling):
                 return str(error)
@@ -335,14 +336,14 @@ class Ur5eDriverNode(RobomdNode):
         config, job = self._config, rollout.job
         rollout.enter(CellState.HOMING, "moving to the start pose")
         self._tell()
-        self._robot.activate(TRAJECTORY_CONTROLLER, rollout.ended)
+        self._robot.services.activate(TRAJECTORY_CONTROLLER, rollout.ended)
         goal = np.array(config.home)
         seconds = max(config.home_time, self._robot.distance(goal) / config.home_speed)
         self._robot.home(goal, seconds, rollout.check)
-        self._robot.gripper(-1.0)
+        self._robot.gripper.move(-1.0)
         rollout.wait(config.gripper_time)
         rollout.check_tool()
-        self._robot.activate(self._robot.controller, rollout.ended)
+        self._robot.services.activate(self._robot.controller, rollout.ended)
         if config.consent == "each" or (config.consent == "session" and not self._consented):
             rollout.enter(CellState.WAITING, "waits for the operator's consent")
             self._tell()
