@@ -63,7 +63,7 @@ def take(chromium: Any, args: argparse.Namespace, size: tuple[int, int], path: P
         page.goto(args.url)
         page.wait_for_selector(".live.has-picture")
         page.locator(args.wait).filter(visible=True).first.wait_for()
-        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(1500)  # the network is never idle: the camera runs
         page.screenshot(path=path)
     finally:
         context.close()
