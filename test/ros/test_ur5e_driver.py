@@ -436,10 +436,10 @@ def test_nothing_runs_before_the_operator_said_that_it_is_safe(graph: Graph, ur:
     ready(graph, ur)
     ur.dashboard()
     ur.answer_kinds = {OperatorRequest.SET_UP}
-    Running(graph, ur)
+    rollout = Running(graph, ur)
     moving(ur)
     ur.program(False)
-    finished(ur)
+    assert rollout.result().error_code == ErrorCode.SAFETY
     request = until(
         lambda: next((r for r in ur.requests if r.kind == OperatorRequest.RECOVER), None)
     )
