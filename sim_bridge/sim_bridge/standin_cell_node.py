@@ -17,7 +17,7 @@ from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import ERROR, WARN, Health, RobomdNode
 from robomd_ros.adapters.conversions import perturbation_from_msg
 from robomd_ros.adapters.parameters import declare, parameter
-from robomd_ros.adapters.runner import run
+from robomd_ros.adapters.runner import run, switch_often
 from robomd_ros.core.errors import (
     DeadlineError,
     NotReadyError,
@@ -314,6 +314,7 @@ class _Job:
 
 def main() -> int:
     """Run the node."""
+    switch_often()
     return run(StandinCellNode)
 
 

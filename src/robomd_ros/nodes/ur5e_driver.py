@@ -23,7 +23,7 @@ from robomd_ros.adapters.cell_rollout import HEARTBEAT, CellRollout, Job, check_
 from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.adapters.parameters import declare
 from robomd_ros.adapters.request_desk import Answer, RequestDesk
-from robomd_ros.adapters.runner import run
+from robomd_ros.adapters.runner import run, switch_often
 from robomd_ros.adapters.senses import Senses
 from robomd_ros.adapters.ur_config import TRAJECTORY_CONTROLLER
 from robomd_ros.adapters.ur_robot import UrRobot
@@ -402,6 +402,7 @@ def _silent(what: str, age: float, who: str) -> str:
 
 def main() -> None:
     """Run the node."""
+    switch_often()
     run(Ur5eDriverNode)
 
 
