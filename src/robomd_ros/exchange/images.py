@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from rosbags.image import ImageError, image_to_cvimage
-from rosbags.image.image import Format, to_cvtype
 
 from robomd_ros.core.answers import MAX_IMAGE_SIDE
 from robomd_ros.core.errors import InvalidArgumentError, TooLargeError
-from robomd_ros.recording.messages import decode_picture
+from robomd_ros.recording.pixels import ENCODINGS, file_rgb, raw_rgb
 
 
 def decode(message: Any) -> NDArray[np.uint8]:
@@ -33,43 +30,31 @@ def decode(message: Any) -> NDArray[np.uint8]:
         raise InvalidArgumentError(
             f"{type(message).__name__} is neither Image nor CompressedImage."
         )
-    if rgb.ndim == 2:
-        rgb = np.repeat(rgb[:, :, None], 3, axis=2)
-    if rgb.dtype != np.uint8 or rgb.shape[2:] != (3,):
-        raise InvalidArgumentError(f"the image decodes to {rgb.dtype} {rgb.shape}, want RGB.")
     return np.ascontiguousarray(rgb)
 
 
-def _raw(message: Any) -> NDArray[Any]:
-    height, width, encoding = message.height, message.width, message.encoding
+def _raw(message: Any) -> NDArray[np.uint8]:
+    height, width, name = message.height, message.width, message.encoding
     _check_size(height, width)
-    try:
-        _, kind, dtype, channels = to_cvtype(encoding)
-        if kind in (Format.YUV_NV12, Format.YUV_NV21):  # rosbags takes them for half a picture
-            raise ImageError
-    except ImageError:
-        raise InvalidArgumentError(f"image encoding {encoding[:40]!r} is not known.") from None
-    if kind is Format.GENERIC and (dtype, channels) not in (("uint8", 1), ("uint8", 3)):
+    encoding = ENCODINGS.get(name)
+    if encoding is None:
+        raise InvalidArgumentError(f"image encoding {name[:40]!r} is not known.")
+    if encoding.unit:
         raise InvalidArgumentError(
-            f"image encoding {encoding[:40]!r} is no picture (depth?): map the colour topic."
+            f"image encoding {name!r} is depth, no picture: map the colour topic."
         )
-    row = width * channels * np.dtype(dtype).itemsize
+    row = width * encoding.channels * np.dtype(encoding.dtype).itemsize
     if message.step < row or len(message.data) != message.step * height:
         raise InvalidArgumentError(
-            f"image {width}x{height} {encoding}: step {message.step}, {len(message.data)} bytes do not fit."
+            f"image {width}x{height} {name}: step {message.step}, {len(message.data)} bytes do not fit."
         )
-    if message.step != row:
-        pixels = message.data.reshape(height, message.step)[:, :row].reshape(-1)
-        message = replace(message, step=row, data=pixels)
-    if kind is Format.GENERIC:
-        message = replace(message, encoding="mono8" if channels == 1 else "bgr8")
     try:
-        return image_to_cvimage(message, "rgb8")
-    except (ImageError, ValueError, TypeError) as error:
-        raise InvalidArgumentError(f"image encoding {encoding[:40]!r}: {error}") from error
+        return raw_rgb(message)
+    except cv2.error as error:
+        raise InvalidArgumentError(f"image {width}x{height} {name}: {error!s:.200}") from error
 
 
-def _compressed(message: Any) -> NDArray[Any]:
+def _compressed(message: Any) -> NDArray[np.uint8]:
     if "compressedDepth" in message.format:
         raise InvalidArgumentError(
             f"{message.format!r} is depth, no picture: map the colour topic."
@@ -88,7 +73,7 @@ def decode_file(data: bytes) -> NDArray[np.uint8] | None:
         # The header is read first: a small file can claim a huge picture.
         width, height = PilImage.open(io.BytesIO(data)).size
         _check_size(height, width)
-        return decode_picture(np.frombuffer(data, np.uint8))
+        return file_rgb(np.frombuffer(data, np.uint8))
     except TooLargeError:
         raise
     except (OSError, ValueError, cv2.error, PilImage.DecompressionBombError):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from robomd_ros.core.errors import InvalidArgumentError, StorageError
 from robomd_ros.core.records import RawMessage, Trace
+from robomd_ros.recording.pixels import file_rgb
 from robomd_ros.recording.schemas import typestore
 
 IMAGES = "/camera/image_raw"
@@ -121,7 +122,9 @@ def read_image(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
 def read_compressed(raw: bytes) -> tuple[float, str, NDArray[np.uint8]]:
     """Stamp [s], frame id and (H, W, 3) RGB of a sensor_msgs/CompressedImage; the pixels camera_capture sees."""
     message: Any = typestore().deserialize_cdr(raw, TYPES[COMPRESSED])
-    pixels = decode_picture(np.asarray(message.data, np.uint8))
+    pixels = file_rgb(np.asarray(message.data, np.uint8))
+    if pixels is None:
+        raise StorageError(f"recorded image of {len(message.data)} bytes cannot be decoded.")
     return seconds(message.header.stamp), message.header.frame_id, pixels
 
 
@@ -141,21 +144,6 @@ def read_rollout(raw: bytes) -> dict[str, str]:
     """Keys and values of the rollout's description."""
     message: Any = typestore().deserialize_cdr(raw, TYPES[ROLLOUT])
     return {pair.key: pair.value for status in message.status for pair in status.values}
-
-
-def decode_picture(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of a jpeg or png file. Raises StorageError."""
-    import cv2
-
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise StorageError(f"recorded image of {data.size} bytes cannot be decoded.")
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    code = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
-    rgb = cv2.cvtColor(image, code)
-    if rgb.dtype == np.uint16:
-        rgb = cv2.convertScaleAbs(rgb, alpha=255.0 / 65535.0)
-    return np.asarray(rgb, np.uint8)
 
 
 def _header(types: Mapping[str, Any], stamp: int, frame_id: str) -> Any:
