@@ -7,6 +7,7 @@ nodes = [
     "camera_capture",
     "perturbation_tagger",
     "outcome_labeler",
+    "study_hub",
     "embedding_service",
     "search_service",
     "risk_overlay",

@@ -23,7 +23,7 @@ from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.store import MAX_PAGE
 from robomd_ros.core.study import Study
-from robomd_ros.recording.keeper import StudyKeeper
+from robomd_ros.recording.keeper import LiveStudy
 
 MAX_THUMBNAILS = 50
 """Longest page with thumbnails."""
@@ -48,7 +48,7 @@ def open_study(folder: str) -> Study:
 
 
 def fill_page(
-    keeper: StudyKeeper, request: ListRollouts.Request, response: ListRollouts.Response
+    live: LiveStudy, request: ListRollouts.Request, response: ListRollouts.Response
 ) -> None:
     """Fill the page that was asked for; an empty one where there is no study yet.
 
@@ -67,9 +67,9 @@ def fill_page(
             f"outcome {request.outcome}: want an Outcome constant, or {ALL_OUTCOMES} for all."
         )
     outcome = None if request.outcome == ALL_OUTCOMES else Outcome(request.outcome)
-    if not keeper.open() and not keeper.trouble:
+    if not live.open() and not live.trouble:
         return
-    response.total, rows = keeper.store().page(
+    response.total, rows = live.store().page(
         request.offset, limit, request.perturbation_id, outcome, request.with_thumbnails
     )
     response.rollouts = [record_to_msg(row) for row in rows]
@@ -77,32 +77,33 @@ def fill_page(
         response.thumbnails = [_thumbnail(row) for row in rows]
 
 
-def summary(keeper: StudyKeeper) -> RolloutSummary:
-    """The whole store in a few numbers, its newest rollouts, and why it takes no more."""
-    msg = RolloutSummary(study=str(keeper.folder), kappa=math.nan)
+def summary(live: LiveStudy, cell: str = "") -> RolloutSummary:
+    """The whole store in a few numbers, the newest rollouts (of a cell where it is named), and why it takes no more."""
+    msg = RolloutSummary(study=str(live.folder), kappa=math.nan)
     msg.header.stamp = stamps.wall()
     try:
-        if keeper.open():
-            _fill_summary(keeper, msg)
-        msg.trouble = keeper.trouble
+        if live.open():
+            _fill_summary(live, cell, msg)
+        msg.trouble = live.trouble
     except StorageError as error:  # it cannot even be read
         msg.trouble = str(error)
     return msg
 
 
-def _fill_summary(keeper: StudyKeeper, msg: RolloutSummary) -> None:
-    counts = keeper.store().summary()
+def _fill_summary(live: LiveStudy, cell: str, msg: RolloutSummary) -> None:
+    counts = live.store().summary()
     msg.total, msg.unlabeled = counts.total, counts.unlabeled
     msg.successes, msg.failures = counts.successes, counts.failures
     msg.not_evidence = counts.not_evidence + counts.controls
-    looked = agreement(keeper.store().looks())
+    looked = agreement(live.store().looks())
     msg.second_looks, msg.kappa = looked.looks, float(looked.kappa)
-    msg.latest = [record_to_msg(row) for row in keeper.store().page(limit=LATEST)[1]]
-    msg.quarantined = _quarantined(keeper)
+    _, rows = live.store().page(limit=LATEST, cell=cell)
+    msg.latest = [record_to_msg(row) for row in rows]
+    msg.quarantined = _quarantined(live)
 
 
-def _quarantined(keeper: StudyKeeper) -> int:
-    folder = keeper.study.quarantine if keeper.study else None
+def _quarantined(live: LiveStudy) -> int:
+    folder = live.study.quarantine if live.study else None
     if folder is None or not folder.is_dir():
         return 0
     return sum(not path.name.endswith(".reason.txt") for path in folder.iterdir())

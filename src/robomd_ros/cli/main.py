@@ -15,6 +15,7 @@ from robomd_ros.core.errors import CancelledByUserError, RobomdError
 COMMANDS = {
     "demo": "Diagnose the shipped policy live in simulation, then show the ranking and the report.",
     "up": "Start the node graph and keep it up.",
+    "hub": "Store and label the rollouts of several cells in one study.",
     "query": "Ask how likely the policy fails: known variations, composed ones, free text, an image.",
     "label": "Say how a rollout ended, or take the newest label back.",
     "study": "Make, fill, inspect and check studies.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    # A name of its own: two cells may train on one study and save at the same moment.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         yield temporary
         sync(temporary)

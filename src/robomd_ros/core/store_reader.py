@@ -118,13 +118,17 @@ class StoreReader:
         perturbation_id: str = "",
         outcome: Outcome | None = None,
         with_frames: bool = False,
+        cell: str = "",
     ) -> tuple[int, list[RolloutRecord]]:
-        """How many rollouts match, and `limit` of them from `offset`, newest first."""
+        """How many rollouts match, and `limit` of them from `offset`, newest first; of one cell where it is named."""
         if offset < 0 or not 1 <= limit <= MAX_PAGE:
             raise InvalidArgumentError(
                 f"page of {limit} from {offset}: want 1 to {MAX_PAGE} rollouts from 0 or later."
             )
         clauses, values = _matching(perturbation_id, "", outcome)
+        if cell:
+            clauses.append("json_extract(facts, '$.cell') = ?")
+            values = (*values, cell)
         where = _where(clauses)
         with self._reading():
             total = self._db.execute(f"SELECT count(*) AS n FROM judged {where}", values).fetchone()

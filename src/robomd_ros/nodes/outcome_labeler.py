@@ -1,4 +1,6 @@
-"""outcome_labeler: puts rollouts together, stores them, labels them. The only writer of the store."""
+"""outcome_labeler: puts rollouts together, stores them, labels them. The only writer of the store.
+
+Several cells may share one study: then `robomd hub` runs one of these nodes a cell, in one process."""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ from robomd_ros.core.errors import (
 )
 from robomd_ros.core.outcome import Label
 from robomd_ros.core.records import RolloutRecord
-from robomd_ros.recording.keeper import StudyKeeper
+from robomd_ros.recording.keeper import CELL, LiveStudy, StudyKeeper
 
 _OPEN_ROLLOUTS = 4
 
@@ -108,14 +110,21 @@ class OutcomeLabelerNode(RobomdNode):
 
     What the cell itself can tell (the simulator's success checker, labeler "sim") becomes the first label; otherwise the
     rollout stays unlabelled until robomd/label_outcome is called. While the disk is full, rollouts wait in memory.
+
+    Args:
+        live: a study that other cells feed, too, and that somebody else closes; None = the one of parameter study.
+        cell: name of this cell there. Numbers, lists and labels are about the whole study; what is announced, and the
+            newest rollout, are this cell's.
     """
 
     threads = 4
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, live: LiveStudy | None = None, cell: str = "", **kwargs: Any) -> None:
         super().__init__("outcome_labeler", **kwargs)
         self._config = declare(self, OutcomeLabelerConfig)
-        self._keeper = StudyKeeper(Path(self._config.study), self._config.keep_recordings)
+        self._owned = live is None
+        self._live = live or LiveStudy(Path(self._config.study), self._config.keep_recordings)
+        self._keeper = StudyKeeper(self._live, cell)
         self._lock = threading.Lock()
         self._judging = threading.Lock()
         self._rollouts: OrderedDict[str, _Rollout] = OrderedDict()
@@ -150,8 +159,10 @@ class OutcomeLabelerNode(RobomdNode):
         self.serve(ListRollouts, names.LIST_ROLLOUTS, self._list, self.reentrant)
         self.every(0.05, self._settle)
         self.every(1.0, self._publish_summary)
-        if self._keeper.open():
-            for finding in self._keeper.findings:
+        self.every(1.0, self._give_up)
+        self._live.listeners.append(self._on_changed)
+        if self._live.open() and self._owned:
+            for finding in self._live.findings:
                 self.get_logger().warning(str(finding))
 
     # -- what arrives ---------------------------------------------------------------------------------------------
@@ -213,6 +224,17 @@ class OutcomeLabelerNode(RobomdNode):
                 del self._rollouts[old]
         return self._rollouts[rollout_id]
 
+    def _give_up(self) -> None:
+        """Rollouts that had not finished when their cell went away: nobody will finish them."""
+        if self.count_publishers(names.ROLLOUT_STATUS):
+            return
+        with self._lock:
+            left = [i for i, r in self._rollouts.items() if r.finished is None]
+            for rollout_id in left:
+                del self._rollouts[rollout_id]
+        for rollout_id in left:
+            self.get_logger().warning(f"rollout {rollout_id} is given up: its cell went away")
+
     # -- to the disk ----------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
@@ -223,7 +245,7 @@ class OutcomeLabelerNode(RobomdNode):
             for rollout_id in ready:
                 self.guard(self._finish, self._rollouts[rollout_id])
                 del self._rollouts[rollout_id]
-        due = not self._keeper.trouble or now - self._flushed_at >= self._config.retry
+        due = not self._live.trouble or now - self._flushed_at >= self._config.retry
         if self._keeper.waiting and not self._disk.jobs and due:
             self._flushed_at = now
             self._disk.submit(self.guard, self._flush)
@@ -271,16 +293,20 @@ class OutcomeLabelerNode(RobomdNode):
             self.note_error("store", error)
         for record in stored:
             self._stored += 1
-            self._labeled.publish(record_to_msg(record))
             name = record.outcome.name
             self.get_logger().info(f"stored {record.id}: {record.perturbation.id} {name}")
-        if len(self._keeper.other_policies) > self._policies_said:
-            self._policies_said = len(self._keeper.other_policies)
+        if len(self._live.other_policies) > self._policies_said:
+            self._policies_said = len(self._live.other_policies)
             self.get_logger().warning(self._mixed())
-        if self._keeper.trouble:
-            self.get_logger().error(self._keeper.trouble, throttle_duration_sec=10.0)
-        if stored or self._keeper.trouble:
+        if self._live.trouble:
+            self.get_logger().error(self._live.trouble, throttle_duration_sec=10.0)
             self._publish_summary()
+
+    def _on_changed(self, record: RolloutRecord) -> None:
+        """A rollout was stored or judged, here or by another cell: its own cell is told, and all get the new numbers."""
+        if record.facts.get(CELL, "") in ("", self._keeper.cell):
+            self.guard(self._labeled.publish, record_to_msg(record))
+        self.guard(self._publish_summary)
 
     # -- services -------------------------------------------------------------------------------------------------
 
@@ -292,6 +318,7 @@ class OutcomeLabelerNode(RobomdNode):
         if second and not request.rollout_id:
             raise InvalidArgumentError("a second look names its rollout: rollout_id is empty.")
         rollout_id = self._resolve(request.rollout_id)
+        self._keeper.check_not_refused(rollout_id)
         self._keeper.wait_stored(rollout_id, self._config.label_wait)
         store = self._store_for(rollout_id)
         with self._judging:
@@ -302,8 +329,7 @@ class OutcomeLabelerNode(RobomdNode):
             else:
                 record = store.label(rollout_id, label)
         response.rollout = record_to_msg(record)
-        self._labeled.publish(response.rollout)
-        self._publish_summary()
+        self._live.tell(record)
 
     def _resolve(self, rollout_id: str) -> str:
         """The id meant: the newest rollout for ""; one that has just finished is waited for."""
@@ -316,29 +342,31 @@ class OutcomeLabelerNode(RobomdNode):
                 break
         if not wanted:
             raise UnknownIdError("no rollout is stored yet: run one first.")
+        if wanted in self._rollouts:
+            raise UnknownIdError(f"rollout {wanted} is not over yet: label it then.")
         return wanted
 
     def _store_for(self, rollout_id: str) -> Any:
         try:
-            return self._keeper.store()
+            return self._live.store()
         except NotReadyError:
             raise UnknownIdError(f"no rollout {rollout_id!r}: none is stored yet.") from None
 
     def _list(self, request: Any, response: Any) -> None:
-        fill_page(self._keeper, request, response)
+        fill_page(self._live, request, response)
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def _publish_summary(self) -> None:
-        self._summary.publish(summary(self._keeper))
+        self._summary.publish(summary(self._live, self._keeper.cell))
 
     def _mixed(self) -> str:
         """Policies that the study is not about, in a sentence; "" = none."""
-        study, others = self._keeper.study, self._keeper.other_policies
+        study, others = self._live.study, self._live.other_policies
         if study is None or not others:
             return ""
         return (
-            f"the study {self._config.study} is about policy {study.meta.policy_id!r}, but rollouts of "
+            f"the study {self._live.folder} is about policy {study.meta.policy_id!r}, but rollouts of "
             f"{', '.join(map(repr, others))} were stored in it: give each policy a study of its own."
         )
 
@@ -346,7 +374,7 @@ class OutcomeLabelerNode(RobomdNode):
         """ERROR while the disk takes nothing, WARN when policies are mixed or frames were lost."""
         out = Health(
             values={
-                "study": self._config.study,
+                "study": self._live.folder,
                 "stored": self._stored,
                 "waiting_for_disk": self._keeper.waiting,
                 "collecting": len(self._rollouts),
@@ -355,8 +383,8 @@ class OutcomeLabelerNode(RobomdNode):
                 "not_recorded": ", ".join(self._recorder.refused),
             }
         )
-        if self._keeper.trouble:
-            out.level, out.message = ERROR, self._keeper.trouble
+        if self._live.trouble:
+            out.level, out.message = ERROR, self._live.trouble
         elif mixed := self._mixed():
             out.level, out.message = WARN, mixed
         elif self._frames_lost:
@@ -366,6 +394,7 @@ class OutcomeLabelerNode(RobomdNode):
 
     def destroy_node(self) -> None:
         """Bring what waits to the disk if it will go, and close the store."""
+        self._live.listeners.remove(self._on_changed)
         super().destroy_node()
         with self._lock:
             # Their frames or joint states will not come any more: what came is stored.
@@ -373,7 +402,8 @@ class OutcomeLabelerNode(RobomdNode):
                 self.guard(self._finish, rollout)
             self._rollouts.clear()
         self._keeper.flush()
-        self._keeper.close()
+        if self._owned:
+            self._live.close()
 
 
 def _says_already(record: RolloutRecord, label: Label) -> bool:

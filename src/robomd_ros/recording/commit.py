@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from robomd_ros.core.assembly import FRAME_0
 from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.core.files import write_atomic
 from robomd_ros.core.records import RolloutRecord, Trace
 from robomd_ros.core.store import RolloutStore
 from robomd_ros.core.study import Study
@@ -57,6 +60,21 @@ def commit_rollout(
         with suppress(OSError):
             (study.recordings / name).unlink()
         raise
+
+
+def set_aside(study: Study, record: RolloutRecord, trace: Trace, reason: str) -> Path:
+    """Write the recording of a rollout that the store refused to quarantine/, with the reason beside it.
+
+    Raises:
+        StorageError: disk full or not writable; it can be tried again.
+    """
+    facts = f"{record.perturbation.id}, policy {record.policy_id}, cell {record.facts.get('cell', '')!r}"
+    with suppress(OSError):
+        study.quarantine.mkdir(exist_ok=True)
+    name = write_recording(trace, study.quarantine, f"{record.id}.{time.time_ns()}", _info(record))
+    path = study.quarantine / name
+    write_atomic(path.with_name(f"{name}.reason.txt"), f"{reason} ({facts})\n".encode())
+    return path
 
 
 def attach_recording(
