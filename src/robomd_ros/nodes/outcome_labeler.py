@@ -1,9 +1,11 @@
 """outcome_labeler: puts rollouts together, stores them, labels them. The only writer of the store.
 
-Several cells may share one study: then `robomd hub` runs one of these nodes a cell, in one process."""
+Several cells may share one study: then `robomd hub` runs one of these nodes a cell, in one process.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -33,6 +35,7 @@ from robomd_ros.adapters.conversions import (
 )
 from robomd_ros.adapters.images import image_from_msg
 from robomd_ros.adapters.parameters import declare, parameter
+from robomd_ros.adapters.policy_actions import action_from_msg
 from robomd_ros.adapters.polled_topics import PolledTopics
 from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.store_view import fill_page, summary
@@ -61,7 +64,7 @@ class OutcomeLabelerConfig:
         3.0, "after FINISHED, missing frames are waited for this long", low=0.0, high=60.0, unit="s"
     )
     joint_wait: float = parameter(
-        0.3, "after the last frame, joint states are waited for", low=0.0, high=10.0, unit="s"
+        0.3, "after the last frame, joint states and actions are waited for", low=0.0, high=10.0, unit="s"
     )
     retry: float = parameter(
         2.0, "pause between tries while the disk is full", low=0.1, high=600.0, unit="s"
@@ -102,7 +105,7 @@ class _Rollout:
 class OutcomeLabelerNode(RobomdNode):
     """Stores each finished rollout with its frames, joint states and labels.
 
-    Subscribes: robomd/rollout_status, robomd/frames, joint_states, robomd/perturbation; for the recordings also
+    Subscribes: robomd/rollout_status, robomd/frames, robomd/actions, joint_states, robomd/perturbation; for the recordings also
         topic_recorder.RECORDED and those of parameter record_topics, where somebody publishes them.
     Publishes: robomd/rollouts (latched, at 1 Hz), robomd/labeled_rollout.
     Serves: robomd/label_outcome, robomd/list_rollouts.
@@ -129,6 +132,7 @@ class OutcomeLabelerNode(RobomdNode):
         self._judging = threading.Lock()
         self._rollouts: OrderedDict[str, _Rollout] = OrderedDict()
         self._joints = JointBuffer(100_000)
+        self._actions = JointBuffer(10_000)
         self._seen: Perturbation | None = None
         self._frames_lost = 0
         self._policies_said = 0
@@ -154,6 +158,7 @@ class OutcomeLabelerNode(RobomdNode):
         )
         self.listen(Perturbation, names.PERTURBATION, self._on_perturbation, qos.LATCHED)
         self.listen(RolloutFrame, names.FRAMES, self._on_frame, qos.FRAMES)
+        self.listen(JointState, names.ACTIONS, self._on_action, qos.FRAMES)
         polled.add(JointState, names.JOINT_STATES, qos.SENSOR_HISTORY, self._on_joints)
         self.serve(LabelOutcome, names.LABEL_OUTCOME, self._label, self.reentrant)
         self.serve(ListRollouts, names.LIST_ROLLOUTS, self._list, self.reentrant)
@@ -215,6 +220,12 @@ class OutcomeLabelerNode(RobomdNode):
         with self._lock:
             self._joints.add(sample)
 
+    def _on_action(self, msg: JointState) -> None:
+        action = action_from_msg(msg)
+        if action is not None:
+            with self._lock:
+                self._actions.add(action)
+
     def _rollout(self, rollout_id: str) -> _Rollout:
         """The rollout of this id, made when new. Unfinished ones that are long past are given up."""
         if rollout_id not in self._rollouts:
@@ -257,9 +268,12 @@ class OutcomeLabelerNode(RobomdNode):
             return now - rollout.finished_at >= self._config.frame_wait
         if now - rollout.finished_at < self._config.message_tail and self._recorder.is_wall:
             return False
-        joints_done = self._joints.newest >= rollout.assembly.end or not self._joints.newest
+        begin, end = rollout.assembly.begin, rollout.assembly.end
+        joints_done = self._joints.newest >= end or not self._joints.newest
+        count = len(self._actions.between(begin, end)) if self._actions.newest else math.inf
         since = max(rollout.finished_at, rollout.frames_at)
-        return joints_done or now - since >= self._config.joint_wait
+        all_there = joints_done and count >= rollout.finished.steps
+        return all_there or now - since >= self._config.joint_wait
 
     def _finish(self, rollout: _Rollout) -> None:
         status, assembly = rollout.finished, rollout.assembly
@@ -278,6 +292,7 @@ class OutcomeLabelerNode(RobomdNode):
             self._joints.between(begin, end),
             self._recorder.compressed(begin, end),
             self._recorder.extras(begin, max(end, self._recorder.now())),
+            self._actions.between(begin, end),
         )
         self._keeper.add(record, trace)
         lost = record.frames_expected - record.frames
