@@ -169,6 +169,12 @@ ARGUMENTS = [
         description="Name of the cell: its session ids begin with it",
     ),
     DeclareLaunchArgument(
+        "hub",
+        default_value="false",
+        choices=SWITCH,
+        description="The study is kept by `robomd hub`, for several cells: no outcome_labeler here",
+    ),
+    DeclareLaunchArgument(
         "cell_config",
         default_value=DEFAULTS.cell_config,
         description="YAML file with parameters of the cell's node; empty = its defaults",
@@ -220,7 +226,7 @@ def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     options = GraphOptions(
         **given
         | {name: int(given[name]) for name in ("rollouts", "seed", "patience", "console_port")}
-        | {name: given[name] == "true" for name in ("rviz", "allow_download", "joy")}
+        | {name: given[name] == "true" for name in ("rviz", "allow_download", "joy", "hub")}
     )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
     if options.mode == "ur5e" and options.hardware != "standin":

@@ -63,6 +63,8 @@ class GraphOptions:
         joy: also start joy_operator, for a gamepad or pedal whose own driver publishes joy.
         faults: of the stand-in, "4:protective_stop,8:frozen_camera": in the n-th rollout.
         cell: name of the cell: its session ids begin with it, so that cells can share a study.
+        hub: the study is kept by `robomd hub`, for several cells: no outcome_labeler of its own. Wants a namespace, which
+            is also the cell's name where none is given.
         cell_config: YAML file with parameters of the cell's node (tool, frames, home pose, gripper, limits); "" = none.
     """
 
@@ -92,6 +94,7 @@ class GraphOptions:
     joy: bool = False
     faults: str = ""
     cell: str = ""
+    hub: bool = False
     cell_config: str = ""
 
     def __post_init__(self) -> None:
@@ -122,8 +125,19 @@ class GraphOptions:
             )
         if self.cell_config and not Path(self.cell_config).expanduser().is_file():
             raise InvalidArgumentError(f"cell_config {self.cell_config!r} is not a file.")
+        self._check_hub()
         self._check_cell()
         load_catalogue(self.task)
+
+    def _check_hub(self) -> None:
+        if self.hub and not self.namespace.strip("/"):
+            raise InvalidArgumentError(
+                "hub wants a namespace: the one that `robomd hub NAMESPACE@DOMAIN` looks for the cell in."
+            )
+        if self.hub and not _CELL.match(self.cell_name):
+            raise InvalidArgumentError(
+                f"namespace {self.namespace[:60]!r} is no name for a cell: give it one, with up to 20 letters, digits or '-'."
+            )
 
     def _check_cell(self) -> None:
         rehearsal = self.mode == "ur5e" and self.hardware == "standin"
@@ -144,6 +158,12 @@ class GraphOptions:
     def robot_name(self) -> str:
         """The robot that runs."""
         return self.robot or ROBOT_FOR[self.mode]
+
+    @property
+    def cell_name(self) -> str:
+        """What the ids of the cell's sessions begin with; "" = nothing."""
+        own = self.namespace.strip("/").replace("/", "-").replace("_", "-") if self.hub else ""
+        return self.cell or own
 
     @property
     def policy_name(self) -> str:
@@ -223,7 +243,7 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
         *_cell(options),
         _node("camera_capture"),
         _node("perturbation_tagger", catalogue=options.task, **slow_hands),
-        _node("outcome_labeler", study=study),
+        *([] if options.hub else [_node("outcome_labeler", study=study)]),
         _node("embedding_service", study=study, **_embedding(options)),
         _node("search_service", study=study, **({"by_hand": True} if by_hand else {})),
         _node("risk_overlay"),
@@ -233,7 +253,7 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
             catalogue=options.task,
             profile=options.profile,
             patience=options.patience,
-            cell=options.cell,
+            cell=options.cell_name,
             **(patient if by_hand else {}),
         ),
     ]

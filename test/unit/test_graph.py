@@ -122,6 +122,8 @@ def test_study_is_absolute_and_shared() -> None:
         {"console_port": 0},
         {"cell": "a b"},
         {"cell_config": "no/such.yaml"},
+        {"hub": True},
+        {"hub": True, "namespace": "/"},
     ],
 )
 def test_wrong_options(wrong: dict) -> None:
@@ -140,6 +142,16 @@ def test_a_rehearsal_needs_no_arm_and_no_hands() -> None:
     assert nodes["standin_cell"].parameters["operator"] == "auto"
     assert nodes["diagnosis"].parameters["cell"] == "left"
     assert "operator_console" not in nodes
+
+
+def test_cells_that_share_a_hub_have_no_store_of_their_own() -> None:
+    for namespace, cell in (("lab/left_1", ""), ("any", "lab-left-1")):
+        nodes = named(GraphOptions(hub=True, namespace=namespace, cell=cell))
+        assert "outcome_labeler" not in nodes
+        assert nodes["diagnosis"].parameters["cell"] == "lab-left-1"
+    with pytest.raises(InvalidArgumentError, match="no name for a cell"):
+        GraphOptions(hub=True, namespace="a" * 21)
+    assert GraphOptions(hub=True, namespace="a" * 21, cell="a").cell_name == "a"
 
 
 def test_hands_have_time() -> None:

@@ -76,6 +76,9 @@ def up(
     cell: Annotated[
         str, typer.Option(help="Name of the cell: its session ids begin with it.")
     ] = "",
+    hub: Annotated[
+        bool, typer.Option("--hub", help="The study is kept by `robomd hub`, for several cells.")
+    ] = False,
     cell_config: Annotated[
         str, typer.Option(help="YAML file with parameters of the cell's node.")
     ] = "",
@@ -142,6 +145,7 @@ def up(
         joy=joy,
         faults=faults,
         cell=cell,
+        hub=hub,
         cell_config=cell_config,
     )
     table = node_table(options)
