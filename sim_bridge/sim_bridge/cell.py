@@ -21,6 +21,9 @@ CAMERA_FRAME = "camera_color_optical_frame"
 LABELER = "sim"
 """Who labels in simulation: the success checker."""
 
+OnFrame = Callable[[Observation, int], None]
+OnAction = Callable[[NDArray[np.float32], float], None]
+
 _SPACES = {"osc_pose": 7, "osc_position": 4}
 
 
@@ -61,8 +64,10 @@ class _Recorder:
 
     observation: Observation
 
-    def __init__(self, scene: Scene, on_frame: Callable[[Observation, int], None] | None) -> None:
-        self._scene, self._on_frame = scene, on_frame
+    def __init__(
+        self, scene: Scene, on_frame: OnFrame | None = None, on_action: OnAction | None = None
+    ) -> None:
+        self._scene, self._on_frame, self._on_action = scene, on_frame, on_action
         self.stamps: list[float] = []
         self.frames: list[NDArray[np.uint8]] = []
         self.positions: list[NDArray[np.float64]] = []
@@ -77,6 +82,12 @@ class _Recorder:
         self.observation = observation
         if self._on_frame is not None:
             self._on_frame(observation, len(self.frames) - 1)
+
+    def answer(self, action: NDArray[np.float32]) -> None:
+        """To the newest observation."""
+        self.actions.append(action)
+        if self._on_action is not None:
+            self._on_action(action, self.observation.stamp)
 
     def trace(self) -> Trace:
         stamps = np.array(self.stamps)
@@ -142,8 +153,9 @@ class SimCell:
         self,
         seed: int,
         control: Control = Control.NONE,
-        on_frame: Callable[[Observation, int], None] | None = None,
+        on_frame: OnFrame | None = None,
         should_stop: Callable[[], bool] | None = None,
+        on_action: OnAction | None = None,
     ) -> RolloutResult:
         """Reset to the seed and let the policy run to success, horizon, its own error, or a stop.
 
@@ -152,13 +164,14 @@ class SimCell:
             control: ZERO_ACTION sends zeros instead of asking the policy: success would be a false alarm.
             on_frame: called with each observation and its index; 0 is before the policy moves.
             should_stop: asked before each step.
+            on_action: called with each action and the stamp of the observation that it answers.
 
         Raises:
             NotReadyError: no policy to run.
         """
         if self.policy is None and control is Control.NONE:
             raise NotReadyError("no policy is loaded: only zero-action rollouts can be run.")
-        recorder = _Recorder(self.scene, on_frame)
+        recorder = _Recorder(self.scene, on_frame, on_action)
         stopped, error = False, None
         recorder.add(self.reset(seed))
         try:
@@ -228,7 +241,7 @@ class SimCell:
             if should_stop is not None and should_stop():
                 return True
             action = act(recorder.observation)
-            recorder.actions.append(action)
+            recorder.answer(action)
             recorder.add(self._stamped(self.scene.step(action)))
             if self.scene.success():
                 break

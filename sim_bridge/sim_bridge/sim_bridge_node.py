@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -23,6 +24,7 @@ from robomd_ros.adapters.base import ERROR, WARN, Health, RobomdNode
 from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.adapters.images import image_to_msg
 from robomd_ros.adapters.parameters import declare, parameter
+from robomd_ros.adapters.policy_actions import action_to_msg
 from robomd_ros.adapters.runner import run
 from robomd_ros.core.errors import (
     BusyError,
@@ -76,7 +78,8 @@ class SimBridgeConfig:
 class SimBridgeNode(RobomdNode):
     """A robot cell in simulation: the same topics, service and action as the real one.
 
-    Publishes: camera/image_raw, camera/camera_info, joint_states, ee_pose, /clock, robomd/rollout_status.
+    Publishes: camera/image_raw, camera/camera_info, joint_states, ee_pose, /clock, robomd/rollout_status,
+        robomd/actions.
     Services: robomd/cell/apply_perturbation. Actions: robomd/run_rollout.
     Parameters: SimBridgeConfig.
 
@@ -105,6 +108,7 @@ class SimBridgeNode(RobomdNode):
         self._status = self.create_publisher(
             RolloutStatus, names.ROLLOUT_STATUS, qos.ROLLOUT_STATUS
         )
+        self._actions = self.create_publisher(JointState, names.ACTIONS, qos.FRAMES)
         self.serve(ApplyPerturbation, names.CELL_APPLY_PERTURBATION, self._apply, self.reentrant)
         self._action = self.serve_action(
             RunRollout, names.RUN_ROLLOUT, self._run_rollout, self._simulator
@@ -161,6 +165,9 @@ class SimBridgeNode(RobomdNode):
         self._info.publish(messages.camera_info(cell.scene, now))
         stamp = stamps.from_seconds(now)
         self._image.publish(image_to_msg(observation.image, stamp, CAMERA_FRAME))
+
+    def _publish_action(self, action: NDArray[np.float32], stamp: float) -> None:
+        self._actions.publish(action_to_msg(action, stamps.from_seconds(stamp)))
 
     def _idle(self, cell: SimCell) -> None:
         if not self.closing.is_set():
@@ -233,7 +240,7 @@ class SimBridgeNode(RobomdNode):
 
         tell(0)
         try:
-            return cell.rollout(job.seed, job.control, on_frame, should_stop)
+            return cell.rollout(job.seed, job.control, on_frame, should_stop, self._publish_action)
         except Exception as error:
             if (
                 last.state == RolloutStatus.STARTED

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ros_graph import Graph, until
+from sensor_msgs.msg import JointState
 from synthetic_cell import CATALOGUE, STEP, SyntheticCell, picture
 
 from robomd_msgs.msg import Outcome as OutcomeMsg
 from robomd_msgs.msg import Perturbation
 from robomd_msgs.srv import LabelOutcome, ListRollouts
-from robomd_ros.adapters import names, qos, session_ports
+from robomd_ros.adapters import names, qos, session_ports, stamps
 from robomd_ros.adapters.base import WARN
 from robomd_ros.adapters.conversions import perturbation_to_msg
+from robomd_ros.adapters.policy_actions import action_to_msg
 from robomd_ros.adapters.session_ports import Deadlines, RosPorts
 from robomd_ros.core.errors import ErrorCode, StorageError, UnknownIdError
 from robomd_ros.core.outcome import Control, Outcome
@@ -86,6 +88,26 @@ def test_rollout_reaches_the_store(graph: Graph, cell: SyntheticCell, tmp_path: 
     )
     summary = until(lambda: [s for s in cell.summaries if s.total == 2])[-1]
     assert (summary.failures, summary.not_evidence, len(summary.latest)) == (1, 1, 2)
+
+
+def test_actions_are_recorded_with_the_frames_that_they_answer(
+    graph: Graph, cell: SyntheticCell, tmp_path: Path
+) -> None:
+    """A slow policy answers every third frame; a lost action leaves a gap, and one of other times is no part."""
+    node = add_labeler(graph, cell, tmp_path / "s")
+    actions = cell.create_publisher(JointState, names.ACTIONS, qos.FRAMES)
+    until(lambda: actions.get_subscription_count() == 1)
+    start = cell.now
+    for at in (-2, 0, 3, 9, 12):
+        action = np.array([at, 0.1], np.float32)
+        actions.publish(action_to_msg(action, stamps.from_ns(start + at * STEP)))
+    actions.publish(JointState(name=["action/0"]))  # nonsense
+    until(lambda: node._actions.newest == start + 12 * STEP)
+    cell.rollout("r1", 11, OutcomeMsg.SUCCESS)
+    until(lambda: cell.labeled)
+    trace = read_recording(tmp_path / "s" / "recordings" / "r1.mcap")
+    np.testing.assert_array_equal(trace.actions, np.float32([[0, 0.1], [3, 0.1], [9, 0.1]]))
+    np.testing.assert_allclose(trace.action_stamps, trace.stamps[[0, 3, 9]], rtol=0, atol=1e-9)
 
 
 def test_what_the_image_showed_is_stored(graph: Graph, cell: SyntheticCell, tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ import pytest
 from fake_ur import FakeUr
 from rclpy.action import ActionClient
 from ros_graph import Graph, until
+from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from robomd_msgs.action import RunRollout
 from robomd_msgs.msg import CellState, OperatorRequest, RolloutStatus
 from robomd_msgs.srv import AnswerRequest, ApplyPerturbation
-from robomd_ros.adapters import names
+from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.conversions import record_from_status
 from robomd_ros.adapters.parameters import InvalidArgumentError
 from robomd_ros.arm.kinematics import ROBOSUITE_HOME
@@ -161,6 +162,27 @@ def test_what_it_tells_of_a_rollout_is_stored_with_it(graph: Graph, ur: FakeUr) 
     assert stored["control_mode"] == "position"
     assert stored["hardware"] == "standin"
     assert float(stored["speed_scaling"]) == 1.0
+
+
+def test_the_actions_are_told_with_the_frames_that_they_answer(graph: Graph, ur: FakeUr) -> None:
+    driver(graph)
+    frames: set[int] = set()
+    actions: list[JointState] = []
+    ur.listen(
+        Image,
+        names.CAMERA_IMAGE,
+        lambda m: frames.add(stamps.to_ns(m.header.stamp)),
+        qos.CAMERA_RELIABLE,
+    )
+    ur.listen(JointState, names.ACTIONS, actions.append, qos.FRAMES)
+    ready(graph, ur)
+    until(lambda: frames)
+    status = roll(graph, ur).status
+    until(lambda: len(actions) == status.steps)
+    answered = [stamps.to_ns(m.header.stamp) for m in actions]
+    assert answered == sorted(set(answered))
+    until(lambda: set(answered) <= frames)
+    assert [m.position[6] for m in actions] == [-1.0] * 5 + [1.0] * 7
 
 
 @pytest.mark.parametrize("control", ["velocity", "trajectory"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -25,8 +27,13 @@ from robomd_msgs.srv import ApplyPerturbation
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.images import image_from_msg
-from robomd_ros.core.errors import ErrorCode
+from robomd_ros.cli import main as cli
+from robomd_ros.core.errors import ErrorCode, RobomdError
 from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.study import Study
+from robomd_ros.nodes.camera_capture import CameraCaptureNode
+from robomd_ros.nodes.outcome_labeler import OutcomeLabelerNode
+from robomd_ros.recording import read_recording
 from sim_bridge.collect import run_job
 from sim_bridge.jobs import make_job
 from sim_bridge.sim_bridge_node import SimBridgeNode
@@ -44,6 +51,7 @@ TOPICS = {
     "joints": (JointState, names.JOINT_STATES, qos.CAMERA_RELIABLE),
     "pose": (PoseStamped, names.EE_POSE, qos.CAMERA_RELIABLE),
     "status": (RolloutStatus, names.ROLLOUT_STATUS, qos.EVENTS),
+    "actions": (JointState, names.ACTIONS, qos.EVENTS),
 }
 
 
@@ -136,7 +144,22 @@ def test_a_rollout_is_published_whole(bridge):
     assert np.array_equal(first, reference)  # before the policy moves
 
 
-def test_the_live_path_and_the_bulk_path_give_the_same_rollout(bridge, cell, catalogue):
+def test_the_live_path_and_the_bulk_path_give_the_same_rollout(bridge, cell, catalogue, tmp_path):
+    capture = bridge.graph.add(CameraCaptureNode)
+    labeler = bridge.graph.add(OutcomeLabelerNode, study=str(tmp_path / "s"))
+    try:
+        ros.until(lambda: labeler.count_publishers(names.FRAMES) == 1)
+        ros.until(lambda: bridge.node._status.get_subscription_count() == 3)
+        ros.until(lambda: bridge.node._image.get_subscription_count() == 2)
+        ros.until(lambda: bridge.node._actions.get_subscription_count() == 2)
+        ros.until(lambda: bridge.node._joints.get_subscription_count() == 2)
+        _same_rollout(bridge, cell, catalogue, tmp_path)
+    finally:
+        bridge.graph.remove(labeler)
+        bridge.graph.remove(capture)
+
+
+def _same_rollout(bridge, cell, catalogue, tmp_path):
     variation, seed = "light_intensity=0.8", 11
     record, trace = run_job(cell, make_job(catalogue.perturbation(variation), seed, "manual"))
     assert apply(bridge, variation).error_code == 0
@@ -155,6 +178,27 @@ def test_the_live_path_and_the_bulk_path_give_the_same_rollout(bridge, cell, cat
     assert Outcome(end.outcome.value) is record.outcome
     assert end.perturbation.id == record.perturbation.id
     assert (end.seed, end.policy_id, end.robot) == (record.seed, record.policy_id, record.robot)
+
+    def stored():
+        with (
+            contextlib.suppress(RobomdError),
+            Study.open(tmp_path / "s").store(read_only=True) as store,
+        ):
+            return store.get("same")
+
+    live = ros.until(stored)
+    back = read_recording(tmp_path / "s" / "recordings" / live.recording)
+    assert np.array_equal(back.frames, trace.frames)
+    assert np.array_equal(back.actions, trace.actions)
+    offset = back.stamps[0] - trace.stamps[0]
+    answered = trace.stamps[: len(trace.actions)]
+    assert np.allclose(back.action_stamps - offset, answered, rtol=0, atol=1e-6)
+    assert np.allclose(back.joint_positions, trace.joint_positions)
+    target = tmp_path / "demo.hdf5"
+    export = ["study", "export", str(tmp_path / "s"), str(target), "--format", "robomimic"]
+    assert cli.run(export) == 0
+    with h5py.File(target) as file:
+        assert np.array_equal(file["data/demo_0/actions"], trace.actions)
 
 
 def test_the_clock_never_goes_back(bridge):

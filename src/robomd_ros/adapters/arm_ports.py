@@ -49,6 +49,10 @@ class RosArmPorts:
         """Stamp of the last frame [ns], and how many there were."""
         return self._camera.end()
 
+    def exact_stamp(self, seconds: float) -> int:
+        """The stamp of a frame of the rollout [ns], which float seconds do not hold exactly."""
+        return self._camera.exact_stamp(seconds)
+
     @property
     def frame_id(self) -> str:
         """Of the camera."""

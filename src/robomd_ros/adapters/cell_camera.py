@@ -110,6 +110,12 @@ class CellCamera:
             self._first, self._seen = (stamp, time.monotonic()), {stamp}
             return stamp
 
+    def exact_stamp(self, seconds: float) -> int:
+        """The stamp that is nearest among those counted [ns]: float seconds hold no nanoseconds of the wall clock."""
+        wanted = round(1e9 * seconds)
+        with self._lock:
+            return min(self._seen, key=lambda stamp: abs(stamp - wanted), default=wanted)
+
     def end(self) -> tuple[int, int]:
         """Stop counting: stamp of the last frame [ns], and how many there were."""
         with self._lock:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState
 
 from robomd_msgs.action import RunRollout
 from robomd_msgs.msg import CellState, RolloutStatus
@@ -17,6 +19,7 @@ from robomd_ros.adapters.arm_config import Ur5eDriverConfig
 from robomd_ros.adapters.arm_ports import RosArmPorts
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.conversions import key_values, label_to_msg, perturbation_to_msg
+from robomd_ros.adapters.policy_actions import action_to_msg
 from robomd_ros.arm.limiter import Limiter
 from robomd_ros.arm.policy_thread import PolicyThread
 from robomd_ros.arm.result import ArmResult, RolloutConfig
@@ -207,13 +210,15 @@ class CellRollout:
 
     # -- the policy moves the arm -----------------------------------------------------------------------------------
 
-    def run(self, publish: Callable[[RolloutStatus], None]) -> RolloutStatus:
-        """Publish STARTED, let the policy run, publish FINISHED; the latter."""
+    def run(
+        self, publish: Callable[[RolloutStatus], None], publish_action: Callable[[JointState], None]
+    ) -> RolloutStatus:
+        """Publish STARTED, let the policy run and publish its actions, publish FINISHED; the latter."""
         start = self.ports.begin()
         status = self._started(start)
         publish(status)
         try:
-            self.result = self._drive()
+            self.result = self._drive(publish_action)
             label = self._label()
         except Exception as error:  # whoever heard of the start must hear of the end
             self.ports.hold()
@@ -225,7 +230,7 @@ class CellRollout:
         publish(finished)
         return finished
 
-    def _drive(self) -> ArmResult:
+    def _drive(self, publish_action: Callable[[JointState], None]) -> ArmResult:
         config = self._config
         info = self._policy.info if self._policy is not None else None
         servo_config = (
@@ -235,7 +240,8 @@ class CellRollout:
         )
         kinematics = config.kinematics()
 
-        def step(steps: int, horizon: int, _: object) -> None:
+        def step(steps: int, horizon: int, action: NDArray[np.float32], seen: float) -> None:
+            publish_action(action_to_msg(action, stamps.from_ns(self.ports.exact_stamp(seen))))
             self._progress = RunRollout.Feedback(step=int(steps), horizon=int(horizon))
             self.beat()
 

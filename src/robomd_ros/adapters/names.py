@@ -10,6 +10,7 @@ JOY = "joy"
 CELL_APPLY_PERTURBATION = "robomd/cell/apply_perturbation"
 RUN_ROLLOUT = "robomd/run_rollout"
 ROLLOUT_STATUS = "robomd/rollout_status"
+ACTIONS = "robomd/actions"
 
 CELL_STATE = "robomd/cell_state"
 OPERATOR_REQUEST = "robomd/operator/request"

@@ -49,7 +49,7 @@ EVENTS = _reliable(50)
 """Labels, outcomes, rollout status: each one counts."""
 
 FRAMES = _reliable(200, latched=True)
-"""Frames of rollouts on their way to the store; latched with history for the same reason as ROLLOUT_STATUS."""
+"""Frames and actions of rollouts on their way to the store; latched with history for the same reason as ROLLOUT_STATUS."""
 
 STREAM = _reliable(5)
 """Pictures and scores for people: the newest few are enough."""

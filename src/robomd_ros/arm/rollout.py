@@ -20,7 +20,7 @@ from robomd_ros.core.outcome import Control, Outcome
 from robomd_ros.policies.base import Observation, PolicyInfo
 from robomd_ros.policies.resize import resize
 
-OnStep = Callable[[int, int, NDArray[np.float32]], None]
+OnStep = Callable[[int, int, NDArray[np.float32], float], None]
 """Called with steps done, horizon and the newest action."""
 
 _LONGEST_TICK = 0.05  # [s] a loop that was held up for longer does not catch up
@@ -49,7 +49,7 @@ def run_policy(
         config: lengths.
         seed: of the policy.
         control: ZERO_ACTION sends zeros instead of asking the policy.
-        on_step: called after each action.
+        on_step: called after each action with steps, horizon, action, and the stamp of the frame it answers [s].
         cancelled: asked at every command.
 
     Raises:
@@ -290,7 +290,7 @@ class _Run:
         self.latencies.append(now - self._asked_at)
         self._grip(float(action[-1]))
         if self.on_step is not None:
-            self.on_step(len(self.actions), self.horizon, action)
+            self.on_step(len(self.actions), self.horizon, action, self._asked_stamp)
 
     def _grip(self, value: float) -> None:
         """Only the sign counts, as in robosuite, and zero changes nothing."""

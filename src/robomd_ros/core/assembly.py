@@ -120,6 +120,7 @@ class RolloutAssembly:
         joints: list[JointSample],
         compressed: Mapping[int, bytes] | None = None,
         extras: tuple[RawMessage, ...] = (),
+        actions: list[JointSample] | None = None,
     ) -> tuple[RolloutRecord, Trace | None]:
         """The record with its frame counts and first frame, and the trace; None = nothing came. Called once, at the end.
 
@@ -128,6 +129,7 @@ class RolloutAssembly:
             joints: of the interval.
             compressed: the camera driver's own messages by stamp, for Trace.compressed.
             extras: messages of further topics.
+            actions: of the policy, as positions, each with the stamp of the frame that it answers.
         """
         stamps = self._stamps()
         # Only the frame at STARTED's stamp was seen before the policy moved: without it there is no first frame.
@@ -138,7 +140,7 @@ class RolloutAssembly:
         else:
             facts = {**record.facts, FRAME_0: "lost"}
             record = replace(record, first_frame=None, facts=facts)
-        if not (stamps or joints or extras):
+        if not (stamps or joints or extras or actions):
             return record, None
         found = compressed or {}
         return record, Trace(
@@ -147,6 +149,7 @@ class RolloutAssembly:
             compressed=tuple(found.get(s, b"") for s in stamps) if found else (),
             extras=extras,
             **_joint_arrays(joints),
+            **_action_arrays(actions or []),
         )
 
     def _in_order(self, stamps: list[int]) -> NDArray[np.uint8]:
@@ -169,4 +172,13 @@ def _joint_arrays(joints: list[JointSample]) -> dict:
         "joint_stamps": np.array([j.stamp for j in joints], np.float64) * _NS,
         "joint_positions": np.stack([j.positions for j in joints]),
         "joint_velocities": np.stack([j.velocities for j in joints]),
+    }
+
+
+def _action_arrays(actions: list[JointSample]) -> dict:
+    if not actions:
+        return {}
+    return {
+        "actions": np.stack([a.positions for a in actions]).astype(np.float32),
+        "action_stamps": np.array([a.stamp for a in actions], np.float64) * _NS,
     }

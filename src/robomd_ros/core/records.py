@@ -57,6 +57,7 @@ class Trace:
         joint_stamps: (N,) seconds in the camera's clock.
         joint_positions, joint_velocities: (N, J), rad and rad/s (m, m/s for prismatic joints).
         actions: (K, A) float32, what the policy answered; K = T - 1 in simulation, may be empty on a real cell.
+        action_stamps: (K,) of the frame each action answers; empty = action k answers frame k.
         frame_id: of the camera.
         compressed: T times the CDR bytes of the sensor_msgs/CompressedImage that frame was decoded from, b"" where none
             came; () = the camera was read raw.
@@ -70,6 +71,7 @@ class Trace:
     joint_positions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     joint_velocities: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     actions: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    action_stamps: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     frame_id: str = "camera_color_optical_frame"
     compressed: tuple[bytes, ...] = ()
     extras: tuple[RawMessage, ...] = ()
@@ -84,6 +86,10 @@ class Trace:
         if self.stamps.shape != (len(self.frames),):
             raise InvalidArgumentError(
                 f"trace: {len(self.frames)} frames want as many stamps, got shape {self.stamps.shape}."
+            )
+        if self.action_stamps.shape not in ((0,), (len(self.actions),)):
+            raise InvalidArgumentError(
+                f"trace: {len(self.actions)} actions want as many stamps or none, got shape {self.action_stamps.shape}."
             )
         joints = (len(self.joint_stamps), len(self.joint_names))
         if self.joint_stamps.size and self.joint_positions.shape != joints:

@@ -149,7 +149,10 @@ def on_grid(stamps: NDArray[np.float64], fps: int) -> tuple[NDArray[np.intp], bo
 
 def _with_actions(path: Path, trace: Trace, field: Field | None) -> Trace:
     """One action a frame: as the policy answered, or the first of a topic at or after each frame."""
-    aligned = len(trace.actions) in (len(trace.stamps), len(trace.stamps) - 1)
+    count = len(trace.actions)
+    aligned = count in (len(trace.stamps), len(trace.stamps) - 1) and np.allclose(
+        trace.action_stamps, trace.stamps[:count], rtol=0, atol=1e-6
+    )
     if field is None and aligned and trace.actions.size:
         return trace
     if field is None and not trace.actions.size:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from robomd_msgs.action import RunRollout
@@ -46,8 +47,8 @@ _SECOND = 1.0
 class Ur5eDriverNode(RobomdNode):
     """Runs the policy under test on a UR5e, with a person who sets up, consents, and recovers.
 
-    Publishes: robomd/cell_state (latched), robomd/rollout_status, robomd/operator/request (latched); commands of the arm,
-    see UrRobot.
+    Publishes: robomd/cell_state (latched), robomd/rollout_status, robomd/actions, robomd/operator/request (latched);
+    commands of the arm, see UrRobot.
     Services: robomd/cell/apply_perturbation, robomd/operator/answer, robomd/operator/stop. Actions: robomd/run_rollout.
     Parameters: Ur5eDriverConfig.
 
@@ -77,6 +78,7 @@ class Ur5eDriverNode(RobomdNode):
         self._status = self.create_publisher(
             RolloutStatus, names.ROLLOUT_STATUS, qos.ROLLOUT_STATUS
         )
+        self._actions = self.create_publisher(JointState, names.ACTIONS, qos.FRAMES)
         self._desk = RequestDesk(self)
         self._senses = Senses(self)
         self._camera = CellCamera(self, self._senses, config.shared_clock)
@@ -311,7 +313,7 @@ class Ur5eDriverNode(RobomdNode):
         self._rollout = rollout
         try:
             self._prepare(rollout)
-            result.status = rollout.run(self._status.publish)
+            result.status = rollout.run(self._status.publish, self._actions.publish)
             self._conclude_rollout(rollout)
         except SafetyError as error:
             self._stop(str(error), job.rollout_id)

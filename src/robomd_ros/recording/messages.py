@@ -63,7 +63,7 @@ def header_stamp(raw: bytes) -> int:
 def trace_messages(trace: Trace, rollout_id: str, info: Mapping[str, str]) -> Iterator[RawMessage]:
     """Every message in the order of the stamps, made when it is asked for.
 
-    Action k is stamped with frame k, which the policy answered.
+    An action is stamped with the frame that it answers.
     """
     types, store = typestore().types, typestore()
 
@@ -83,12 +83,14 @@ def trace_messages(trace: Trace, rollout_id: str, info: Mapping[str, str]) -> It
     extra_stamps = [m.stamp for m in trace.extras]
     first = min([*stamps[:1], *joint_stamps[:1], *extra_stamps[:1]], default=0)
     about = encoded(ROLLOUT, first, _rollout(types, trace, rollout_id, info, first), True)
-    ends = [stamps[min(k, len(stamps) - 1)] if stamps else first for k in range(len(trace.actions))]
+    answered = [nanoseconds(s) for s in trace.action_stamps] or [
+        stamps[min(k, len(stamps) - 1)] if stamps else first for k in range(len(trace.actions))
+    ]
     return heapq.merge(
         iter([about]),
         map(image, range(len(stamps))),
         (encoded(JOINTS, t, _joints(types, trace, n, t)) for n, t in enumerate(joint_stamps)),
-        (encoded(ACTIONS, t, _action(types, trace.actions[k])) for k, t in enumerate(ends)),
+        (encoded(ACTIONS, t, _action(types, trace.actions[k])) for k, t in enumerate(answered)),
         trace.extras,
         key=lambda m: m.stamp,
     )

@@ -50,6 +50,7 @@ def read_recording(path: str | Path) -> Trace:
             actions=np.array([read_action(m.data) for m in raw[ACTIONS]], np.float32).reshape(
                 len(raw[ACTIONS]), int(info["action_dim"])
             ),
+            action_stamps=np.array([m.stamp * 1e-9 for m in raw[ACTIONS]], np.float64),
             frame_id=info["frame_id"],
             extras=_extras(raw),
         )
