@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +12,16 @@ from robomd_msgs.msg import CellState, LabeledRollout, RolloutStatus, RolloutSum
 from robomd_msgs.msg import Outcome as OutcomeMsg
 from robomd_ros.adapters import stamps
 from robomd_ros.console.labelling import Labelling, Seen
-from robomd_ros.console.second_look import chosen, left
+from robomd_ros.console.second_look import share_of
 from robomd_ros.console.state import RECENT, ConsoleState, waits_for_label
 from robomd_ros.console.view import Choice, View
 from robomd_ros.console.words import duration, percent, settles
+from robomd_ros.core.agreement import due
 from robomd_ros.core.errors import BusyError, InvalidArgumentError, UnknownIdError
-from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.outcome import Label, Outcome
+from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.study import Study, StudyMeta
+from robomd_ros.core.variations import Perturbation
 
 
 def row(
@@ -174,18 +180,26 @@ def test_my_last_label_is_mine_and_the_last() -> None:
     assert state.last_label_of("Cleo") is None
 
 
-def test_the_share_of_second_looks_is_the_same_for_everybody() -> None:
-    rows = [row(f"r{n}", count=1, outcome=1 + n % 2, by="Ada") for n in range(1000)]
-    share = chosen(rows, 0.2)
-    assert 150 < len(share) < 250
-    assert [r.rollout_id for r in share] == [
-        r.rollout_id for r in reversed(chosen(rows[::-1], 0.2))
-    ]
-    assert len(chosen(rows, 1.0)) == 1000
-    assert chosen(rows, 0.0) == []
-    assert chosen([row("x"), row("y", count=1, outcome=4, by="cell")], 1.0) == []
-    share[0].second_look = OutcomeMsg(value=1)
-    assert len(left(share)) == len(share) - 1
+def test_the_share_of_second_looks_is_the_one_that_everybody_gets(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "s", StudyMeta("lift", "Panda", "bc"))
+    label = Label(Outcome.SUCCESS, "Ada", 1.0)
+    with study.store() as store:
+        for n in range(40):
+            kept = f"r{n}.mcap" if n % 2 else ""
+            store.add(
+                RolloutRecord(
+                    f"r{n}", Perturbation(), "lift", "Panda", "bc", recording=kept, labels=(label,)
+                )
+            )
+        records = store.records(with_frames=False)
+        share = share_of(study.folder, "Ben", 0.5)
+        drawn = due(records, "Ben", 0.5)
+        assert [r.id for r in share.waiting] == [i for i in drawn if int(i[1:]) % 2]
+        assert (share.done, share_of(study.folder, "Ben", 0.0).waiting) == (0, ())
+        first = share.waiting[0].id
+        store.label(first, replace(label, labeler="Ben", second_look=True))
+    after = share_of(study.folder, "Ben", 0.5)
+    assert (after.done, first in {r.id for r in after.waiting}) == (1, False)
 
 
 @pytest.mark.parametrize(

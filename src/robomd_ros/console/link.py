@@ -139,16 +139,6 @@ class Link:
         request = ListRollouts.Request(outcome=int(Outcome.UNKNOWN), limit=_PAGE)
         return list(self._call(self._list, request, ANSWER).rollouts)
 
-    def all_rollouts(self) -> list[LabeledRollout]:
-        """Every rollout of the study, newest first. Raises RobomdError."""
-        out: list[LabeledRollout] = []
-        while True:
-            request = ListRollouts.Request(outcome=ALL_OUTCOMES, limit=500, offset=len(out))
-            page = self._call(self._list, request, ANSWER)
-            out += page.rollouts
-            if not page.rollouts or len(out) >= page.total:
-                return out
-
     def reference(self, perturbation_id: str) -> Reference:
         """Picture of a rollout under this perturbation, else of the nominal scene. Raises RobomdError."""
         now = time.monotonic()

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-import random
-import zlib
-from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from nicegui import background_tasks, run, ui
 from nicegui.events import GenericEventArguments
 
-from robomd_msgs.msg import LabeledRollout
 from robomd_ros.console.frame import Shown, head, help_dialog, stop_button, stored
 from robomd_ros.console.who import Who
 from robomd_ros.console.widgets import button, card, picture, show
-from robomd_ros.core.errors import InvalidArgumentError, RobomdError
+from robomd_ros.core.agreement import due
+from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, RobomdError
 from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.study import Study
 
 if TYPE_CHECKING:
     from robomd_ros.nodes.operator_console import OperatorConsoleNode
 
 _LABELS = {"success": Outcome.SUCCESS, "failure": Outcome.FAILURE, "invalid": Outcome.INVALID}
-_PEOPLE = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.INVALID)
 
 
-def chosen(rollouts: Sequence[LabeledRollout], share: float) -> list[LabeledRollout]:
-    """The rollouts that belong to the share: labelled by judgement, with a recording.
+@dataclass(frozen=True)
+class Share:
+    """The rollouts that are judged twice: how many were, and those that wait, the next one first."""
 
-    The id alone decides, so that every console means the same ones and nobody can choose.
-    """
-    return [
-        r
-        for r in rollouts
-        if r.label_count
-        and r.outcome.value in _PEOPLE
-        and r.recording
-        and zlib.crc32(r.rollout_id.encode()) < share * 2**32
-    ]
+    done: int
+    waiting: tuple[RolloutRecord, ...]
 
 
-def left(rollouts: Sequence[LabeledRollout]) -> list[LabeledRollout]:
-    """Those of them that nobody has looked at a second time."""
-    return [r for r in rollouts if r.second_look.value == Outcome.UNKNOWN]
+def share_of(folder: Path, labeler: str, share: float) -> Share:
+    """What core.agreement.due draws for everybody, as far as there is a recording to show. Raises RobomdError."""
+    with Study.open(folder).store(read_only=True) as store:
+        records = store.records(with_frames=False)
+    shown = {r.id: r for r in records if r.recording}
+    waiting = [shown[i] for i in due(records, labeler, share) if i in shown]
+    return Share(sum(bool(r.second_looks) for r in records), tuple(waiting))
 
 
 class SecondLookPage:
@@ -51,6 +48,7 @@ class SecondLookPage:
     def __init__(self, node: OperatorConsoleNode, request: Request) -> None:
         self._node = node
         self._rollout_id = ""
+        self._skipped: set[str] = set()
         head()
         self._shown = Shown()
         self._who = Who(request.cookies, node.config.labeler, lambda: None)
@@ -80,29 +78,39 @@ class SecondLookPage:
         self._shown.set(moving=int(self._node.state.moving))
 
     async def _next(self) -> None:
-        """Play one that is left, at random."""
+        """Play the next one that waits."""
         try:
-            rows = await run.io_bound(self._node.link.all_rollouts)
+            share = await self._share()
         except RobomdError as error:
             self._say(str(error))
             return
-        share = chosen(rows or [], self._node.config.second_look_share)
-        waiting = [r for r in left(share) if r.rollout_id != self._rollout_id] or left(share)
-        self._progress.set_text(f"{len(share) - len(left(share))} of {len(share)} done")
+        waiting = [r for r in share.waiting if r.id not in self._skipped]
+        if not waiting:  # once more round
+            self._skipped.clear()
+            waiting = list(share.waiting)
+        self._progress.set_text(f"{share.done} of {share.done + len(share.waiting)} done")
         if not waiting:
             self._say(
                 "Every rollout of the share has had its second look."
-                if share
+                if share.done
                 else "No labelled rollout with a recording belongs to the share yet."
             )
             return
-        row = random.choice(waiting)
-        self._rollout_id = row.rollout_id
-        self._shown.set(rollout=row.rollout_id, count=row.label_count)
-        self._film.props["src"] = f"/film/{row.rollout_id}.webp"
+        record = waiting[0]
+        self._rollout_id = record.id
+        self._shown.set(rollout=record.id, count=len(record.labels))
+        self._film.props["src"] = f"/film/{record.id}.webp"
         self._text.set_text("How did this rollout end? What was said before is not shown.")
         for element in (self._film, self._buttons, self._skip):
             show(element, True)
+
+    async def _share(self) -> Share:
+        folder = self._node.study
+        if folder is None:
+            raise NotReadyError("it is not known where the study is: is outcome_labeler running?")
+        wanted = self._node.config.second_look_share
+        found: Share = await run.io_bound(share_of, folder, self._who.name, wanted)
+        return found
 
     def _say(self, text: str) -> None:
         self._rollout_id = ""
@@ -117,6 +125,7 @@ class SecondLookPage:
         if act == "help":
             self._help.set_value(not self._help.value)
         elif act == "skip":
+            self._skipped.add(self._rollout_id)
             await self._next()
         elif act in _LABELS and not self._who.name:
             self._who.ask()
