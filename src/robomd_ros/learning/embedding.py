@@ -130,6 +130,15 @@ class Embedding:
             "versions": dict(self.facts.versions),
         }
 
+    @staticmethod
+    def saved_id(models_folder: str | Path) -> str:
+        """Id of the embedding that `load` would read, from the file's header only; "" = none, or not readable."""
+        try:
+            with safe_open(str(Path(models_folder) / "embedding.safetensors"), "pt") as file:
+                return str(json.loads((file.metadata() or {})["robomd"])["id"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return ""
+
     @classmethod
     def load(cls, models_folder: str | Path) -> Embedding:
         """Read what `save` wrote.

@@ -7,6 +7,7 @@ import threading
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from robomd_msgs.action import TrainEmbedding
@@ -23,6 +24,9 @@ from robomd_ros.learning.config import PROFILES, EmbeddingConfig
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Inputs
 from robomd_ros.search.fit import fit_embedding
+
+_LOOK = 5.0
+"""Seconds between two looks for an embedding that somebody else trained."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,20 @@ class EmbeddingServiceNode(RobomdNode):
         self._lock = threading.Lock()
         self._state = "loading"
         self._live = LiveImage(self)
-        torch_worker = self.worker("torch")
+        torch_worker = self._worker = self.worker("torch")
         self.serve(EmbedObservation, names.EMBED, self._embed, group=self.reentrant)
         self._action = self.serve_action(
             TrainEmbedding, names.TRAIN_EMBEDDING, self._train, torch_worker
         )
         torch_worker.submit(self.guard, self._load)
+        self.every(_LOOK, self._look)
+
+    def _look(self) -> None:
+        """Take an embedding that somebody else trained on this study: another cell, or `robomd train`."""
+        saved = Embedding.saved_id(Path(self._config.study) / "models")
+        known = self._embedding.id if self._embedding is not None else ""
+        if saved not in ("", known) and not self._worker.jobs:
+            self._worker.submit(self.guard, self._load)
 
     def _load(self) -> None:
         try:

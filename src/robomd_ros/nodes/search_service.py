@@ -29,14 +29,13 @@ from robomd_ros.adapters.runner import run
 from robomd_ros.adapters.store_view import open_study
 from robomd_ros.core.answers import MAX_EVIDENCE
 from robomd_ros.core.errors import (
-    BusyError,
     InvalidArgumentError,
     NotReadyError,
     RobomdError,
     TooLargeError,
 )
 from robomd_ros.core.variations import Perturbation
-from robomd_ros.search.asking import Asker
+from robomd_ros.search.asking import Asker, saved_models
 from robomd_ros.search.config import SearchConfig
 from robomd_ros.search.fit import fit_search
 from robomd_ros.search.suggest import suggest
@@ -56,7 +55,7 @@ class SearchServiceConfig:
     )
     refresh: float = parameter(
         5.0,
-        "new rollouts become evidence of the answers after this long",
+        "what is new in the study becomes part of the answers after this long",
         low=0.5,
         high=3600.0,
         unit="s",
@@ -66,7 +65,9 @@ class SearchServiceConfig:
 class SearchServiceNode(RobomdNode):
     """Answers from the embedding, the known rollouts and the search policy; keeps answering while it trains.
 
-    Between trainings new rollouts become evidence without a new model, so the risk map moves with every label.
+    Between trainings new rollouts become evidence without a new model, so the risk map moves with every label. The study is
+    looked at every `refresh` seconds: rollouts and labels of other cells count, too, and models that somebody else trained
+    are taken once embedding and search belong together.
 
     Serves: robomd/query_failure_likelihood, robomd/suggest_next, robomd/train_search.
     Subscribes: robomd/labeled_rollout, camera/image_raw (for use_live_image).
@@ -82,7 +83,7 @@ class SearchServiceNode(RobomdNode):
         self._asker: Asker | None = None
         self._map: RiskMap | None = None
         self._tried: dict[str, Perturbation] = {}
-        self._stale = False
+        self._revision = (0, 0)
         self._state = "loading"
         self._live = LiveImage(self)
         self._worker = self.worker("search")
@@ -123,28 +124,30 @@ class SearchServiceNode(RobomdNode):
     def _on_labeled(self, msg: LabeledRollout) -> None:
         perturbation = perturbation_from_msg(msg.perturbation)
         self._tried[perturbation.id] = perturbation
-        self._stale = True
 
     def _refresh_later(self) -> None:
-        if not self._stale or self._asker is None or self._worker.jobs:
-            return
-        self._stale = False
-        try:
+        if not self._worker.jobs:
             self._worker.submit(self.guard, self._refresh)
-        except BusyError:
-            self._stale = True
 
     def _refresh(self) -> None:
-        asker = self._asker
-        if asker is None:
-            return
+        """Take in what is new in the study, whoever wrote it."""
         try:
-            with open_study(self._config.study).store(read_only=True) as store:
+            study = open_study(self._config.study)
+            saved = saved_models(study.models)
+            asker = self._asker
+            if saved is not None and (asker is None or saved != asker.model_ids):
+                asker = Asker.from_study(study)
+            if asker is None:
+                return
+            with study.store(read_only=True) as store:
+                revision = store.revision()
+                if asker is self._asker and revision == self._revision:
+                    return
                 records = store.records(evidence_only=True)
-            self._take(asker.with_records(records))
-        except RobomdError:
-            self._stale = True  # the new rollouts are still to be taken in
-            raise
+        except NotReadyError:  # no study, or no label in it
+            return
+        self._take(asker.with_records(records))
+        self._revision = revision
 
     # -- services -------------------------------------------------------------------------------------------------
 

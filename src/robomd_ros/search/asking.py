@@ -114,6 +114,11 @@ class Asker:
         )  # fmt: skip
 
     @property
+    def model_ids(self) -> tuple[str, str]:
+        """Ids of the embedding and the search; "" = no search."""
+        return self.embedding.id, self.search.id if self.search is not None else ""
+
+    @property
     def quality(self) -> Quality:
         """Figures on the held-out rollouts; NaN where too few were."""
         return self.calibrations.quality
@@ -296,6 +301,15 @@ def embed_rollouts(
         tuple(r.id for r in records),
         tuple(r.perturbation.id for r in records),
     )
+
+
+def saved_models(models: Path) -> tuple[str, str] | None:
+    """Ids of the saved embedding and search; None unless the search was trained in that embedding.
+
+    Two trainings of one study at a time (of two cells) may leave an embedding of the one and a search of the other.
+    """
+    embedding, (trained_in, search) = Embedding.saved_id(models), SearchPolicy.saved_ids(models)
+    return (embedding, search) if embedding and embedding == trained_in else None
 
 
 def load_search(models: Path, embedding: Embedding) -> SearchPolicy | None:

@@ -139,6 +139,16 @@ class SearchPolicy:
         write_atomic(folder / TENSORS, save(tensors, metadata={"robomd": text}))
         write_atomic(folder / FACTS, text.encode())
 
+    @staticmethod
+    def saved_ids(folder: Path) -> tuple[str, str]:
+        """Ids of the embedding and of the search that `load` would read, from the file's header; "" = none readable."""
+        try:
+            with safe_open(str(folder / TENSORS), "pt") as file:
+                facts = json.loads((file.metadata() or {})["robomd"])
+            return str(facts["embedding_id"]), str(facts["id"])
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            return "", ""
+
     @classmethod
     def load(cls, folder: Path) -> SearchPolicy:
         """Read what `save` wrote; nothing is unpickled.
