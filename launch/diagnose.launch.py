@@ -251,6 +251,7 @@ def node(spec: NodeSpec, namespace: str, respawn: bool) -> Node:
         respawn_delay=2.0,
         output="screen",
         emulate_tty=True,
+        prefix=f"nice -n {spec.niceness}" if spec.niceness else None,
         additional_env={"ROS_PYTHON_CHECK_FIELDS": "1"},
     )
 

@@ -28,6 +28,12 @@ CAMERA_TOPICS = {
 BY_HAND = 3600.0
 """What a person does may take this long [s]."""
 
+SHARED_MACHINE = {"joint_silence": 1.0, "camera_silence": 1.5, "observation_age": 1.0}
+"""Watchdogs of a rehearsal [s]: simulator, driver and models share two cores, which an arm's controller box does not."""
+
+STEPS_ASIDE = 10
+"""Niceness of the nodes that learn, draw and answer: they must not make an arm wait."""
+
 _CELL = re.compile(r"[A-Za-z0-9-]{0,20}\Z")
 Parameter = bool | int | float | str
 
@@ -211,6 +217,7 @@ class NodeSpec:
         respawn: start it again when it dies.
         remappings: of names on the wire.
         params_file: more parameters, in ROS 2's YAML; "" = none.
+        niceness: 0 = as urgent as others, 19 = only when nothing else runs.
     """
 
     package: str
@@ -221,11 +228,20 @@ class NodeSpec:
     respawn: bool = True
     remappings: Mapping[str, str] = field(default_factory=dict)
     params_file: str = ""
+    niceness: int = 0
 
 
 def node_table(options: GraphOptions) -> list[NodeSpec]:
     """The nodes of the graph, the cell first."""
-    return [replace(spec, remappings=options.remappings) for spec in _table(options)]
+    aside = {"embedding_service", "search_service", "risk_overlay"}
+    return [
+        replace(
+            spec,
+            remappings=options.remappings,
+            niceness=STEPS_ASIDE if spec.name in aside and options.mode == "ur5e" else 0,
+        )
+        for spec in _table(options)
+    ]
 
 
 def _table(options: GraphOptions) -> list[NodeSpec]:
@@ -300,6 +316,7 @@ def _cell(options: GraphOptions) -> list[NodeSpec]:
         hardware=options.hardware,
         robot_ip=options.robot_ip,
         **policy,
+        **(SHARED_MACHINE if options.hardware == "standin" else {}),
     )
     driver = replace(driver, params_file=config)
     if options.hardware != "standin":

@@ -107,7 +107,7 @@ class Supervisor:
     def _watcher(self, spec: NodeSpec, folder: Path) -> dict[str, Any]:
         return {
             "name": spec.name,
-            "cmd": sys.executable,
+            "cmd": "nice" if spec.niceness else sys.executable,
             "args": self._arguments(spec, folder),
             "env": environment(),
             "stdout_stream": {"stream": self._outputs[spec.name]},
@@ -121,7 +121,9 @@ class Supervisor:
         }
 
     def _arguments(self, spec: NodeSpec, folder: Path) -> list[str]:
-        arguments = ["-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
+        # nice becomes the interpreter: the process stays a child of ours.
+        before = ["-n", str(spec.niceness), sys.executable] if spec.niceness else []
+        arguments = [*before, "-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
         if self._namespace:
             arguments += ["-r", f"__ns:=/{self._namespace.strip('/')}"]
         for name, other in spec.remappings.items():
