@@ -137,6 +137,12 @@ ARGUMENTS = [
         description="ur5e: topic of its images; empty = the camera driver's own",
     ),
     DeclareLaunchArgument(
+        "compressed",
+        default_value="false",
+        choices=SWITCH,
+        description="ur5e: read and record the pictures as the camera's driver compressed them",
+    ),
+    DeclareLaunchArgument(
         "operator",
         default_value=DEFAULTS.operator,
         choices=list(OPERATORS),
@@ -151,6 +157,11 @@ ARGUMENTS = [
         "console_port",
         default_value=str(DEFAULTS.console_port),
         description="Port of the operator's page",
+    ),
+    DeclareLaunchArgument(
+        "console_token",
+        default_value=DEFAULTS.console_token,
+        description="Wanted of every browser; empty = none on this machine, a kept one elsewhere",
     ),
     DeclareLaunchArgument(
         "joy",
@@ -180,6 +191,7 @@ ARGUMENTS = [
         description="YAML file with parameters of the cell's node; empty = its defaults",
     ),
 ]
+SWITCHES = ("rviz", "allow_download", "compressed", "joy", "hub")
 DRIVER_ARGUMENTS = [
     DeclareLaunchArgument(
         "start_ur_driver",
@@ -226,7 +238,7 @@ def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     options = GraphOptions(
         **given
         | {name: int(given[name]) for name in ("rollouts", "seed", "patience", "console_port")}
-        | {name: given[name] == "true" for name in ("rviz", "allow_download", "joy", "hub")}
+        | {name: given[name] == "true" for name in SWITCHES}
     )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
     if options.mode == "ur5e" and options.hardware != "standin":

@@ -63,9 +63,11 @@ class GraphOptions:
             the UR driver's names).
         camera: whose topic is read, and what `ros2 launch` starts; see CAMERA_TOPICS.
         camera_topic: another topic than that of `camera`; "" = its own.
+        compressed: the pictures are read and recorded as the camera's driver compressed them, from its topic /compressed.
         operator: mode ur5e: "console" (a web page), "auto" (the stand-in answers and labels by itself), "none" (the
             terminal or any other client).
         console_host, console_port: where the page is served.
+        console_token: wanted of every browser; "" = none on this machine, a kept one elsewhere.
         joy: also start joy_operator, for a gamepad or pedal whose own driver publishes joy.
         faults: of the stand-in, "4:protective_stop,8:frozen_camera": in the n-th rollout.
         cell: name of the cell: its session ids begin with it, so that cells can share a study.
@@ -94,9 +96,11 @@ class GraphOptions:
     hardware: str = "real"
     camera: str = "realsense"
     camera_topic: str = ""
+    compressed: bool = False
     operator: str = "console"
     console_host: str = "127.0.0.1"
     console_port: int = 8090
+    console_token: str = ""
     joy: bool = False
     faults: str = ""
     cell: str = ""
@@ -146,6 +150,10 @@ class GraphOptions:
             )
 
     def _check_cell(self) -> None:
+        if self.compressed and (self.mode == "sim" or self.hardware == "standin"):
+            raise InvalidArgumentError(
+                "compressed is for a camera's driver: a simulated cell publishes raw pictures only."
+            )
         rehearsal = self.mode == "ur5e" and self.hardware == "standin"
         if self.mode == "ur5e" and self.hardware == "real" and not self.robot_ip:
             raise InvalidArgumentError(
@@ -247,6 +255,7 @@ def node_table(options: GraphOptions) -> list[NodeSpec]:
 def _table(options: GraphOptions) -> list[NodeSpec]:
     study = str(Path(options.study).expanduser().resolve())
     by_hand = options.mode == "ur5e"
+    pictures = {"compressed": True} if options.compressed else {}
     slow_hands = {"cell_timeout": BY_HAND} if by_hand else {}
     patient = {
         "apply_timeout": BY_HAND,
@@ -257,9 +266,9 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
     }
     table = [
         *_cell(options),
-        _node("camera_capture"),
+        _node("camera_capture", **pictures),
         _node("perturbation_tagger", catalogue=options.task, **slow_hands),
-        *([] if options.hub else [_node("outcome_labeler", study=study)]),
+        *([] if options.hub else [_node("outcome_labeler", study=study, **pictures)]),
         _node("embedding_service", study=study, **_embedding(options)),
         _node("search_service", study=study, **({"by_hand": True} if by_hand else {})),
         _node("risk_overlay"),
@@ -274,8 +283,9 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
         ),
     ]
     if by_hand and options.operator == "console":
-        page = {"host": options.console_host, "port": options.console_port}
-        table.append(_node("operator_console", study=study, **page))
+        page: dict[str, Parameter] = {"host": options.console_host, "port": options.console_port}
+        page |= {"token": options.console_token} if options.console_token else {}
+        table.append(_node("operator_console", study=study, **page, **pictures))
     if options.joy:
         table.append(_node("joy_operator"))
     if options.rollouts:

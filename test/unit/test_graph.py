@@ -26,6 +26,9 @@ ALL_CHOSEN = GraphOptions(
     cell="left",
 )
 REAL = GraphOptions(study="s", mode="ur5e", robot_ip="192.0.2.1", rollouts=5)
+SMALL_PICTURES = GraphOptions(
+    study="s", mode="ur5e", robot_ip="192.0.2.1", compressed=True, console_token="lab"
+)
 REHEARSAL = GraphOptions(
     study="s",
     mode="ur5e",
@@ -61,7 +64,7 @@ def parameters(path: Path) -> set[str]:
     "spec",
     {
         (s.name, frozenset(s.parameters)): s
-        for options in (ALL_CHOSEN, REAL, REHEARSAL)
+        for options in (ALL_CHOSEN, REAL, SMALL_PICTURES, REHEARSAL)
         for s in node_table(options)
     }.values(),
     ids=lambda s: s.name,
@@ -122,6 +125,7 @@ def test_study_is_absolute_and_shared() -> None:
         {"console_port": 0},
         {"cell": "a b"},
         {"cell_config": "no/such.yaml"},
+        {"compressed": True},
         {"hub": True},
         {"hub": True, "namespace": "/"},
     ],
@@ -152,6 +156,17 @@ def test_cells_that_share_a_hub_have_no_store_of_their_own() -> None:
     with pytest.raises(InvalidArgumentError, match="no name for a cell"):
         GraphOptions(hub=True, namespace="a" * 21)
     assert GraphOptions(hub=True, namespace="a" * 21, cell="a").cell_name == "a"
+
+
+def test_compressed_pictures_are_read_and_recorded_alike() -> None:
+    options = GraphOptions(
+        mode="ur5e", robot_ip="192.0.2.1", camera="usb_cam", compressed=True, console_token="lab"
+    )
+    nodes = named(options)
+    reading = {name for name, spec in nodes.items() if spec.parameters.get("compressed")}
+    assert reading == {"camera_capture", "outcome_labeler", "operator_console"}
+    assert nodes["operator_console"].parameters["token"] == "lab"
+    assert not any("compressed" in s.parameters for s in TABLE)
 
 
 def test_hands_have_time() -> None:

@@ -56,6 +56,13 @@ def up(
     camera_topic: Annotated[
         str, typer.Option(help="ur5e: topic of the images; empty = the camera driver's own.")
     ] = "",
+    compressed: Annotated[
+        bool,
+        typer.Option(
+            "--compressed",
+            help="ur5e: read and record the pictures as the camera's driver compressed them.",
+        ),
+    ] = False,
     operator: Annotated[
         str,
         typer.Option(
@@ -66,6 +73,10 @@ def up(
         str, typer.Option(help="Address the operator's page is served at.")
     ] = "127.0.0.1",
     console_port: Annotated[int, typer.Option(help="Port of the operator's page.")] = 8090,
+    console_token: Annotated[
+        str,
+        typer.Option(help="Wanted of every browser; empty = none here, a kept one elsewhere."),
+    ] = "",
     joy: Annotated[
         bool, typer.Option("--joy", help="Also listen to a gamepad or pedal on the topic joy.")
     ] = False,
@@ -139,9 +150,11 @@ def up(
         hardware=hardware,
         camera=camera,
         camera_topic=camera_topic,
+        compressed=compressed,
         operator=operator,
         console_host=console_host,
         console_port=console_port,
+        console_token=console_token,
         joy=joy,
         faults=faults,
         cell=cell,
