@@ -141,6 +141,8 @@ class StandinCell:
 
     def place_cube(self) -> None:
         """Make the scene ready for the next rollout: the same one for the same seed and number."""
+        if self.arm.mend_fingers():
+            logging.getLogger(__name__).info("a bent finger was straightened")
         self.arm.place_cube(np.random.default_rng([self._seed, self.faults.rollouts]))
 
     def make_safe(self) -> None:

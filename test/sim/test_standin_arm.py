@@ -247,3 +247,18 @@ def test_the_tool_is_where_the_arms_own_kinematics_say(rig):
         there, turned = kinematics.forward(q(rig))
         assert position == pytest.approx(there, abs=1.5e-3)
         assert rotation == pytest.approx(turned, abs=1e-3)
+
+
+def test_a_finger_bent_through_is_straightened_and_the_arm_gets_home(arm):
+    arm.scene.place(3)
+    arm.stand()
+    home = arm.positions[:DOF].copy()
+    finger = arm._all_qpos[DOF + 3]  # as seen after a press against the table
+    arm._data.qpos[finger] = 3.18
+
+    assert arm.mend_fingers()
+    assert not arm.mend_fingers()
+    arm.motion = Position(home)
+    for _ in range(100):
+        arm.advance(0.01)
+    assert np.abs(arm.positions[:DOF] - home).max() < 0.01
