@@ -29,6 +29,7 @@ class Graph:
         domain = int(os.environ["ROS_DOMAIN_ID"]) + 100 * neighbour
         rclpy.init(context=self.context, domain_id=domain)
         self._spun: dict[Any, tuple[Executor, threading.Thread]] = {}
+        self._actions: dict[tuple[Any, str], ActionClient] = {}
 
     def add(self, node_class: Callable[..., Any], **parameters: Any) -> Any:
         """Make a node with these parameters and spin it."""
@@ -46,6 +47,8 @@ class Graph:
         executor.shutdown()
         thread.join(DEADLINE)
         assert not thread.is_alive()
+        for key in [k for k in self._actions if k[0] is node]:
+            self._actions.pop(key).destroy()
         node.destroy_node()
 
     def call(self, node: Any, srv_type: type, name: str, request: Any) -> Any:
@@ -63,16 +66,19 @@ class Graph:
         self, node: Any, action_type: type, name: str, goal: Any, timeout: float = 120.0
     ) -> Any:
         """An action's result, error_code and all."""
-        client = ActionClient(node, action_type, name)
-        try:
-            assert wait_for(client.server_is_ready, DEADLINE, lambda: False), (
-                f"{name} is not served"
-            )
-            handle = self._done(client.send_goal_async(goal), DEADLINE, name)
-            assert handle.accepted, f"{name} refused the goal"
-            return self._done(handle.get_result_async(), timeout, name).result
-        finally:
-            client.destroy()
+        handle = self._done(
+            self.client(node, action_type, name).send_goal_async(goal), DEADLINE, name
+        )
+        assert handle.accepted, f"{name} refused the goal"
+        return self._done(handle.get_result_async(), timeout, name).result
+
+    def client(self, node: Any, action_type: type, name: str) -> ActionClient:
+        """An action's client, as long as the node: one that is destroyed while it is spun can end the spinning thread."""
+        if (node, name) not in self._actions:
+            self._actions[node, name] = ActionClient(node, action_type, name)
+        client = self._actions[node, name]
+        assert wait_for(client.server_is_ready, DEADLINE, lambda: False), f"{name} is not served"
+        return client
 
     @staticmethod
     def _done(future: Any, timeout: float, name: str) -> Any:

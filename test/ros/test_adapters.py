@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from ros_graph import Graph, until
 
@@ -126,7 +125,7 @@ class Cell(RobomdNode):
 
 def test_action_answers_busy_errors_and_cancel(graph: Graph) -> None:
     cell, user = graph.add(Cell), graph.add(lambda **kw: RobomdNode("user", **kw))
-    client = ActionClient(user, RunRollout, names.RUN_ROLLOUT)
+    client = graph.client(user, RunRollout, names.RUN_ROLLOUT)
     seen: list[int] = []
     results: list[Any] = []
 
@@ -153,7 +152,6 @@ def test_action_answers_busy_errors_and_cancel(graph: Graph) -> None:
         call(on_feedback=lambda _: stop.set(), cancelled=stop.is_set)
     cell.gate.set()
     until(lambda: _free(call))  # the server heard of it and takes the next goal
-    client.destroy()
 
 
 def _free(call: Any) -> bool:

@@ -12,7 +12,6 @@ import arm_policies
 import numpy as np
 import pytest
 from fake_ur import FakeUr
-from rclpy.action import ActionClient
 from ros_graph import Graph, until
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
@@ -83,10 +82,9 @@ class Running:
     """A rollout that goes on beside the test."""
 
     def __init__(self, graph: Graph, ur: FakeUr, rollout_id: str = "r-1", **fields: Any) -> None:
-        self._client = ActionClient(ur, RunRollout, names.RUN_ROLLOUT)
-        until(self._client.server_is_ready)
+        client = graph.client(ur, RunRollout, names.RUN_ROLLOUT)
         self.beats: list[float] = []
-        sent = self._client.send_goal_async(
+        sent = client.send_goal_async(
             goal(rollout_id, **fields),
             feedback_callback=lambda _: self.beats.append(time.monotonic()),
         )

@@ -17,7 +17,6 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("robomd_msgs", reason="robomd_msgs is not built")
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.action import ActionClient
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -282,7 +281,7 @@ def test_a_time_out_is_told_apart_from_a_failure(bridge):
 
 
 def test_services_answer_while_a_rollout_runs_and_it_can_be_cancelled(bridge):
-    client = ActionClient(bridge.listener, RunRollout, names.RUN_ROLLOUT)
+    client = bridge.graph.client(bridge.listener, RunRollout, names.RUN_ROLLOUT)
     steps: list[int] = []
     sent = client.send_goal_async(
         goal(rollout_id="long", control=1), lambda m: steps.append(m.feedback.step)
@@ -298,7 +297,6 @@ def test_services_answer_while_a_rollout_runs_and_it_can_be_cancelled(bridge):
     assert done.wait(10.0)
     assert result.result().result.error_code == ErrorCode.CANCELLED
     assert statuses(bridge, "long")[-1].outcome.value == Outcome.INVALID
-    client.destroy()
     assert apply(bridge).error_code == 0
 
 
@@ -312,13 +310,11 @@ def test_a_slow_reset_of_the_policy_is_not_silence(bridge, monkeypatch):
 
     monkeypatch.setattr(policy, "reset", slow)
     apply(bridge)
-    client = ActionClient(bridge.listener, RunRollout, names.RUN_ROLLOUT)
-    ros.until(client.server_is_ready)
+    client = bridge.graph.client(bridge.listener, RunRollout, names.RUN_ROLLOUT)
     sent = client.send_goal_async(goal(rollout_id="slow"), feedback_callback=heard.append)
     ros.until(sent.done)
     ended = sent.result().get_result_async()
     ros.until(ended.done, 60.0)
-    client.destroy()
     assert ended.result().result.error_code == ErrorCode.OK
     assert [m.feedback.step for m in heard[:4]] == [0] * 4
 
