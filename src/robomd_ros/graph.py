@@ -285,7 +285,7 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
     if by_hand and options.operator == "console":
         page: dict[str, Parameter] = {"host": options.console_host, "port": options.console_port}
         page |= {"token": options.console_token} if options.console_token else {}
-        table.append(_node("operator_console", study=study, **page, **pictures))
+        table.append(_node("operator_console", study=study, **page))
     if options.joy:
         table.append(_node("joy_operator"))
     if options.rollouts:

@@ -7,15 +7,13 @@ import time
 from collections import deque
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from robomd_msgs.msg import RolloutStatus
 from robomd_ros.adapters import names, qos, stamps
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.camera_topics import listen_camera
-from robomd_ros.adapters.images import image_from_compressed, image_from_msg, image_to_msg
+from robomd_ros.adapters.images import frame_rgb, image_to_msg
 
 _KEPT = 8
 """Newest frames kept: the status of a start may come after the first frames of the motion."""
@@ -78,12 +76,6 @@ class CameraView:
     def _see(self, frame: Image | CompressedImage) -> None:
         if self.moving and stamps.to_ns(frame.header.stamp) <= self._start:
             self._before = frame
-
-
-def frame_rgb(frame: Image | CompressedImage) -> NDArray[np.uint8]:
-    """Its pixels."""
-    compressed = isinstance(frame, CompressedImage)
-    return image_from_compressed(frame) if compressed else image_from_msg(frame)
 
 
 def frame_question(frame: Image | CompressedImage) -> Image:

@@ -5,27 +5,21 @@ from __future__ import annotations
 import threading
 import time
 
-import numpy as np
-from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from robomd_ros.adapters import names, qos, stamps
+from robomd_ros.adapters import stamps
 from robomd_ros.adapters.base import RobomdNode
-from robomd_ros.adapters.images import image_from_compressed, image_from_msg
+from robomd_ros.adapters.camera_topics import listen_camera
+from robomd_ros.adapters.images import frame_rgb
 from robomd_ros.adapters.senses import Senses
 from robomd_ros.arm.ports import Frame
 
 _JUMP = 1_000_000_000
 """A stamp this far ahead of the time that passed is not the camera's own any more [ns]."""
 
-_RAW_GONE = 5.0
-"""Without raw images for this long the compressed ones count [s]."""
-
 
 class CellCamera:
     """Keeps the newest frame and counts those of a rollout.
-
-    Subscribes: camera/image_raw, camera/image_raw/compressed; the latter counts where the former does not come.
 
     Args:
         node: asks once a second which images there are.
@@ -42,30 +36,10 @@ class CellCamera:
         self._frame: Frame | None = None
         self._first: tuple[int, float] | None = None
         self._seen: set[int] = set()
-        self._raw_came, self._compressed = 0.0, False
-        self._node, self._senses = node, senses
-        senses.listen(Image, names.CAMERA_IMAGE, self._take, qos.SENSOR_DATA)
-        node.every(1.0, self._look_for_compressed, node.reentrant)
-
-    def _look_for_compressed(self) -> None:
-        """Listen to the compressed images where there are no others: a driver compresses for whoever listens."""
-        count = self._node.count_publishers
-        if self._compressed or count(names.CAMERA_IMAGE) or not count(names.CAMERA_COMPRESSED):
-            return
-        self._compressed = True
-        self._senses.listen(
-            CompressedImage, names.CAMERA_COMPRESSED, self._take_compressed, qos.SENSOR_DATA
-        )
-
-    def _take_compressed(self, msg: CompressedImage) -> None:
-        """Only where there are no raw images: each would be taken twice."""
-        if time.monotonic() - self._raw_came > _RAW_GONE:
-            self._take(msg)
+        listen_camera(node, self._take, node.reentrant, senses=senses)
 
     def _take(self, msg: Image | CompressedImage) -> None:
         now, stamp = time.monotonic(), stamps.to_ns(msg.header.stamp)
-        if isinstance(msg, Image):
-            self._raw_came = now
         with self._lock:
             self._message, self._received, self._frame = msg, now, None
             self._age = 1e-9 * (time.time_ns() - stamp) if self._shared_clock else None
@@ -87,7 +61,7 @@ class CellCamera:
             if self._frame is None and self._message is not None:
                 msg = self._message
                 self._frame = Frame(
-                    stamps.to_seconds(msg.header.stamp), _rgb(msg), self._received, self._age
+                    stamps.to_seconds(msg.header.stamp), frame_rgb(msg), self._received, self._age
                 )
             return self._frame
 
@@ -121,7 +95,3 @@ class CellCamera:
         with self._lock:
             self._first = None
             return max(self._seen, default=0), len(self._seen)
-
-
-def _rgb(msg: Image | CompressedImage) -> NDArray[np.uint8]:
-    return image_from_msg(msg) if isinstance(msg, Image) else image_from_compressed(msg)

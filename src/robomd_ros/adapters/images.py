@@ -58,6 +58,11 @@ def image_from_msg(msg: Image) -> NDArray[np.uint8]:
     return _own(pixels.to_rgb(msg, pixels.cv_bridge()))
 
 
+def frame_rgb(msg: Image | CompressedImage) -> NDArray[np.uint8]:
+    """RGB of a camera's frame, raw or compressed; raises as the two functions do that read them."""
+    return image_from_msg(msg) if isinstance(msg, Image) else image_from_compressed(msg)
+
+
 def image_from_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
     """RGB of a jpeg or png message.
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from robomd_ros.adapters import names, qos, stamps
+from robomd_ros.adapters import names, stamps
 from robomd_ros.adapters.base import RobomdNode
-from robomd_ros.adapters.images import image_from_compressed, image_from_msg
+from robomd_ros.adapters.camera_topics import listen_camera
+from robomd_ros.adapters.images import frame_rgb
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,12 @@ class Frame:
 
 
 class NewestFrame:
-    """Keeps the newest message of camera/image_raw.
-
-    Where nobody publishes that, but camera/image_raw/compressed, it listens there: asked for both, a driver would
-    compress every frame for nothing.
-    """
+    """Keeps the newest message of the camera; it is decoded only when somebody asks."""
 
     def __init__(self, node: RobomdNode) -> None:
         self._node = node
         self._message: Image | CompressedImage | None = None
-        self._listens_compressed = False
-        node.listen(Image, names.CAMERA_IMAGE, self._keep, qos.SENSOR_DATA, node.reentrant)
-        node.every(1.0, self._look_for_compressed)
+        listen_camera(node, self._keep, node.reentrant)
 
     @property
     def stamp(self) -> int:
@@ -55,22 +50,7 @@ class NewestFrame:
         msg = self._message
         if msg is None:
             return None
-        decode = image_from_msg if isinstance(msg, Image) else image_from_compressed
-        return Frame(stamps.to_ns(msg.header.stamp), decode(msg))
+        return Frame(stamps.to_ns(msg.header.stamp), frame_rgb(msg))
 
     def _keep(self, message: Image | CompressedImage) -> None:
         self._message = message
-
-    def _look_for_compressed(self) -> None:
-        count = self._node.count_publishers
-        if self._listens_compressed or count(names.CAMERA_IMAGE):
-            return
-        if count(names.CAMERA_COMPRESSED):
-            self._listens_compressed = True
-            self._node.listen(
-                CompressedImage,
-                names.CAMERA_COMPRESSED,
-                self._keep,
-                qos.SENSOR_DATA,
-                self._node.reentrant,
-            )

@@ -42,11 +42,15 @@ class Senses:
 
     def listen(
         self, msg_type: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-    ) -> None:
+    ) -> Any:
         """A subscription; an exception in it is logged by the parent, not fatal."""
-        self._node.create_subscription(
+        return self._node.create_subscription(
             msg_type, topic, lambda msg: self._parent.guard(callback, msg), profile
         )
+
+    def destroy_subscription(self, subscription: Any) -> None:
+        """Listen no longer."""
+        self._node.destroy_subscription(subscription)
 
     def start(self) -> None:
         """Begin to serve."""

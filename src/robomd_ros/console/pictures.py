@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from sensor_msgs.msg import CompressedImage, Image
 
-from robomd_ros.adapters.images import image_from_compressed, image_from_msg
+from robomd_ros.adapters.images import frame_rgb
 from robomd_ros.recording import read_recording
 
 _QUALITY = 82
@@ -55,9 +55,9 @@ class LivePicture:
                 return self._encoded, self._jpeg
             if isinstance(message, CompressedImage):
                 is_jpeg = "jpeg" in message.format or "jpg" in message.format
-                data = bytes(message.data) if is_jpeg else to_jpeg(image_from_compressed(message))
+                data = bytes(message.data) if is_jpeg else to_jpeg(frame_rgb(message))
             else:
-                data = to_jpeg(image_from_msg(message))
+                data = to_jpeg(frame_rgb(message))
             self._encoded, self._jpeg = number, data
             return number, data
 

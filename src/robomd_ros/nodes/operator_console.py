@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from sensor_msgs.msg import CompressedImage, Image
 
 from robomd_msgs.msg import (
     CellState,
@@ -24,6 +23,7 @@ from robomd_msgs.msg import (
 )
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import WARN, Health, RobomdNode
+from robomd_ros.adapters.camera_topics import listen_camera
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.runner import run
 from robomd_ros.console.gate import is_loopback, kept_token
@@ -44,7 +44,6 @@ class OperatorConsoleConfig:
     )
     study: str = parameter("", "folder of the study, for second looks; empty = as the labeler says")
     labeler: str = parameter("", "name proposed to a browser that has not given one")
-    compressed: bool = parameter(False, "read image_raw/compressed instead of image_raw")
     phases: tuple[str, ...] = parameter(
         ("reach", "grasp", "lift"), "phases of the task, offered with a failure"
     )
@@ -115,11 +114,7 @@ class OperatorConsoleNode(RobomdNode):
 
     def _listen(self) -> None:
         camera = MutuallyExclusiveCallbackGroup()
-        if self.config.compressed:
-            kind, topic = CompressedImage, names.CAMERA_COMPRESSED
-        else:
-            kind, topic = Image, names.CAMERA_IMAGE
-        self.listen(kind, topic, self.picture.keep, qos.NEWEST, camera)
+        listen_camera(self, self.picture.keep, camera, qos.NEWEST)
         for kind, topic, change, profile in (
             (CellState, names.CELL_STATE, self._cell, qos.LATCHED),
             (OperatorRequest, names.OPERATOR_REQUEST, self._request, qos.LATCHED),

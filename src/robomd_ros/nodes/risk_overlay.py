@@ -21,9 +21,9 @@ from robomd_msgs.msg import (
 )
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.base import ERROR, OK, WARN, Health, RobomdNode
-from robomd_ros.adapters.camera_view import CameraView, frame_question, frame_rgb
+from robomd_ros.adapters.camera_view import CameraView, frame_question
 from robomd_ros.adapters.conversions import key_values
-from robomd_ros.adapters.images import image_to_msg
+from robomd_ros.adapters.images import frame_rgb, image_to_msg
 from robomd_ros.adapters.live_risk import NOT_TRAINED, LiveRisk
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.risk_markers import (
