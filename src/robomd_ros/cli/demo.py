@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from robomd_ros.cli.graph_process import GraphProcess
-from robomd_ros.cli.progress import progress_bar
-from robomd_ros.core.errors import BusyError, UnknownIdError
+from robomd_ros.cli.live import console, refuse_second_graph, run_session, say, wait_for_nodes
+from robomd_ros.core.errors import UnknownIdError
 
 if TYPE_CHECKING:
     from robomd_ros.cli.wire import Wire
     from robomd_ros.core.study import Study
 
 app = typer.Typer(add_completion=False)
-console = Console()
 
 EXAMPLES = (
     "cube_red",
     "cube_red+light_intensity=0.4",
     "a dim purple lamp hangs over the table",
 )
-_START = 120.0
-"""Seconds the nodes have to come up."""
 _SESSION = 3600.0
 """Seconds a session may take beside its rollouts: training, nodes that come back."""
 _ROLLOUT = 60.0
@@ -74,10 +70,10 @@ def demo(
         policy,
     ]
     with Wire() as wire:
-        _refuse_second_graph(wire)
+        refuse_second_graph(wire)
         with GraphProcess(arguments, study.folder / "nodes.log") as graph:
             say(f"nodes start in processes of their own, their output: {graph.log}")
-            _wait_for_nodes(wire, graph)
+            wait_for_nodes(wire, graph)
             _diagnose(wire, graph, rollouts, seed)
             _ask(study)
             report = _report(study)
@@ -86,11 +82,6 @@ def demo(
             _farewell(study, report, time.monotonic() - started, keep_running)
             if keep_running:
                 graph.wait()
-
-
-def say(text: str) -> None:
-    """One line for the person watching."""
-    console.print(f"[bold cyan]•[/] {text}", highlight=False, soft_wrap=True)
 
 
 def _refuse_unknown(source: str) -> None:
@@ -139,27 +130,6 @@ def _copy(source: str, target: Path) -> Study:
     return study
 
 
-def _refuse_second_graph(wire: Wire) -> None:
-    from robomd_msgs.action import Diagnose
-    from robomd_ros.adapters import names
-
-    if wire.serves_action(Diagnose, names.DIAGNOSE, timeout=1.5):
-        raise BusyError(
-            "another graph runs in this ROS domain: stop it, or set ROS_DOMAIN_ID to another number (0 to 101)."
-        )
-
-
-def _wait_for_nodes(wire: Wire, graph: GraphProcess) -> None:
-    from robomd_msgs.action import Diagnose
-    from robomd_ros.adapters import names
-
-    deadline = time.monotonic() + _START
-    while not wire.serves_action(Diagnose, names.DIAGNOSE, timeout=1.0):
-        graph.check()
-        if time.monotonic() > deadline:
-            break  # the call says what is missing
-
-
 def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None:
     """Run the session with a live bar, then say what it found."""
     from robomd_msgs.action import Diagnose
@@ -168,33 +138,15 @@ def _diagnose(wire: Wire, graph: GraphProcess, rollouts: int, seed: int) -> None
     goal = Diagnose.Goal(rollouts=rollouts, train_every=rollouts, seed=seed)
     trained: list[str] = []
     known: set[str] = set()
-    with progress_bar("found", "message") as progress:
-        task = progress.add_task("live rollouts", total=rollouts, found="", message="")
 
-        def on_status(status: Any) -> None:
-            progress.update(
-                task,
-                completed=status.done,
-                found=f"{status.done}/{status.total}, {status.failures} failed",
-                message=status.message[:60],
-            )
-            if (
-                status.done == 1
-            ):  # the negative control: what is confirmed now, the study had before
-                known.update(status.confirmed)
-            if (
-                status.message.startswith(("trained", "not trained"))
-                and status.message not in trained
-            ):
-                trained.append(status.message)
+    def on_status(status: Any) -> None:
+        if status.done == 1:  # the negative control: what is confirmed now, the study had before
+            known.update(status.confirmed)
+        said = status.message
+        if said.startswith(("trained", "not trained")) and said not in trained:
+            trained.append(said)
 
-        def on_lost() -> None:
-            progress.update(task, message="diagnosis went away; resumed when it is back")
-
-        timeout = _SESSION + _ROLLOUT * rollouts
-        status = wire.diagnose(goal, timeout, on_status, graph.check, on_lost).status
-        progress.update(task, completed=rollouts, message="done")
-    graph.check()
+    status = run_session(wire, graph, goal, _SESSION + _ROLLOUT * rollouts, on_status)
     evidence = status.successes + status.failures
     controls = status.done - evidence - status.not_evidence
     say(

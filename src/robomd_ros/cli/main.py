@@ -14,6 +14,7 @@ from robomd_ros.core.errors import CancelledByUserError, RobomdError
 
 COMMANDS = {
     "demo": "Diagnose the shipped policy live in simulation, then show the ranking and the report.",
+    "rehearse": "A session on the stand-in UR5e cell with injected faults, watched on the wire.",
     "up": "Start the node graph and keep it up.",
     "hub": "Store and label the rollouts of several cells in one study.",
     "query": "Ask how likely the policy fails: known variations, composed ones, free text, an image.",
