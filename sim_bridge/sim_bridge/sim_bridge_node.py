@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -25,18 +24,17 @@ from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.adapters.images import image_to_msg
 from robomd_ros.adapters.parameters import declare, parameter
 from robomd_ros.adapters.policy_actions import action_to_msg
+from robomd_ros.adapters.rollout_goal import check_goal
 from robomd_ros.adapters.runner import run
 from robomd_ros.core.errors import (
     BusyError,
     CancelledByUserError,
     DeadlineError,
-    InvalidArgumentError,
     NotReadyError,
     RobomdError,
     UnavailableError,
 )
-from robomd_ros.core.outcome import Control, Label, Outcome
-from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.outcome import Label, Outcome
 from robomd_ros.core.variations import load_catalogue
 from robomd_ros.policies.base import Observation
 from sim_bridge import gl, messages
@@ -44,8 +42,6 @@ from sim_bridge.cell import CAMERA_FRAME, LABELER, RolloutResult, SimCell
 from sim_bridge.collect import CellSpec, build_cell
 from sim_bridge.jobs import Job
 
-DEFAULT_TIMEOUT = 60.0
-MAX_TIMEOUT = 3600.0
 _APPLY_DEADLINE = 10.0
 _HEARTBEAT = 2.0
 """Feedback comes at least this often in a rollout [s]; its caller takes silence for a dead cell."""
@@ -181,8 +177,7 @@ class SimBridgeNode(RobomdNode):
         cancelled: Callable[[], bool],
     ) -> None:
         cell = self._ready()
-        timeout = _timeout(goal.timeout)
-        job = self._job(goal, cell)
+        job, timeout = self._job(goal, cell)
         deadline = time.monotonic() + timeout
         self._rolling = True
         try:
@@ -282,27 +277,14 @@ class SimBridgeNode(RobomdNode):
             raise NotReadyError("the simulator is being built: ask again in a few seconds.")
         return self._cell
 
-    def _job(self, goal: RunRollout.Goal, cell: SimCell) -> Job:
-        believed = self._catalogue.perturbation(goal.perturbation_id)
-        if believed.id != cell.perturbation.id:
-            raise InvalidArgumentError(
-                f"the goal says {believed.id} is applied, but it is {cell.perturbation.id}: "
-                f"call {names.CELL_APPLY_PERTURBATION} first."
-            )
-        if goal.control not in {int(c) for c in Control}:
-            raise InvalidArgumentError(
-                f"control {goal.control}: want 0 (policy) or 1 (zero action)."
-            )
-        control = Control(goal.control)
-        if goal.seed < -1 or goal.seed >= 2**62:
-            raise InvalidArgumentError(f"seed {goal.seed}: want -1 (any) or 0 to 2^62.")
-        if cell.policy is None and control is Control.NONE:
+    def _job(self, goal: RunRollout.Goal, cell: SimCell) -> tuple[Job, float]:
+        """What is run, and how long it may take [s]."""
+        wanted = check_goal(goal, self._catalogue, cell.scene.robot, cell.perturbation)
+        if cell.policy is None and wanted.asks_policy:
             raise NotReadyError("no policy is loaded: set the parameter `policy`.")
-        seed = int(goal.seed) if goal.seed >= 0 else int(np.random.default_rng().integers(2**31))
-        purpose = goal.purpose or "manual"
-        # checks the id and the purpose as the store will
-        RolloutRecord(goal.rollout_id, believed, cell.scene.task, cell.scene.robot, "", purpose)
-        return Job(goal.rollout_id, believed, seed, purpose, control)
+        seed = wanted.seed if wanted.seed >= 0 else int(np.random.default_rng().integers(2**31))
+        job = Job(wanted.rollout_id, wanted.perturbation, seed, wanted.purpose, wanted.control)
+        return job, wanted.timeout
 
     def _count(self, outcome: Outcome) -> None:
         self._counts["rollouts"] += 1
@@ -310,14 +292,6 @@ class SimBridgeNode(RobomdNode):
             self._counts["successes"] += 1
         elif outcome is Outcome.FAILURE:
             self._counts["failures"] += 1
-
-
-def _timeout(seconds: float) -> float:
-    if not math.isfinite(seconds) or not 0.0 <= seconds <= MAX_TIMEOUT:
-        raise InvalidArgumentError(
-            f"timeout of {seconds} s: want 0 (= {DEFAULT_TIMEOUT:g} s) to {MAX_TIMEOUT:g}."
-        )
-    return float(seconds) or DEFAULT_TIMEOUT
 
 
 def _broken_off(start: RolloutStatus, cell: SimCell, error: Exception) -> RolloutStatus:

@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,13 @@ from sensor_msgs.msg import JointState
 
 from robomd_msgs.action import RunRollout
 from robomd_msgs.msg import CellState, RolloutStatus
-from robomd_ros.adapters import names, stamps, ur_types
+from robomd_ros.adapters import stamps, ur_types
 from robomd_ros.adapters.arm_config import Ur5eDriverConfig
 from robomd_ros.adapters.arm_ports import RosArmPorts
 from robomd_ros.adapters.base import RobomdNode
 from robomd_ros.adapters.conversions import key_values, label_to_msg, perturbation_to_msg
 from robomd_ros.adapters.policy_actions import action_to_msg
+from robomd_ros.adapters.rollout_goal import Job
 from robomd_ros.arm.limiter import Limiter
 from robomd_ros.arm.policy_thread import PolicyThread
 from robomd_ros.arm.result import ArmResult, RolloutConfig
@@ -29,22 +29,17 @@ from robomd_ros.arm.watchdog import Watchdog
 from robomd_ros.core.errors import (
     CancelledByUserError,
     DeadlineError,
-    InvalidArgumentError,
     NotReadyError,
     PolicyError,
     RobomdError,
     SafetyError,
 )
-from robomd_ros.core.outcome import Control, Label, Outcome
-from robomd_ros.core.records import RolloutRecord
-from robomd_ros.core.variations import Catalogue, Perturbation
+from robomd_ros.core.outcome import Label, Outcome
 
 HEARTBEAT = 1.5
 """Feedback comes at least this often [s]; the caller takes silence for a dead cell."""
 LABELER = "ur5e_driver"
 """Who labels what was stopped."""
-DEFAULT_TIMEOUT = 60.0
-MAX_TIMEOUT = 3600.0
 
 _ERRORS: dict[Outcome, type[RobomdError]] = {
     Outcome.SAFETY_STOP: SafetyError,
@@ -52,63 +47,6 @@ _ERRORS: dict[Outcome, type[RobomdError]] = {
     Outcome.POLICY_ERROR: PolicyError,
     Outcome.INVALID: CancelledByUserError,
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """A goal that was checked."""
-
-    rollout_id: str
-    perturbation: Perturbation
-    task: str
-    purpose: str
-    control: Control
-    seed: int
-    timeout: float
-
-    @property
-    def asks_policy(self) -> bool:
-        """The policy moves the arm; else nothing does."""
-        return self.control is Control.NONE
-
-
-def check_goal(goal: RunRollout.Goal, catalogue: Catalogue, applied: Perturbation | None) -> Job:
-    """The goal as a job.
-
-    Raises:
-        NotReadyError: nothing was set up yet.
-        InvalidArgumentError: malformed, or another perturbation is set up.
-    """
-    believed = catalogue.perturbation(goal.perturbation_id)
-    if applied is None:
-        raise NotReadyError(
-            f"it is not known what is set up: call {names.CELL_APPLY_PERTURBATION} first."
-        )
-    if believed.id != applied.id:
-        raise InvalidArgumentError(
-            f"the goal says {believed.id} is applied, but it is {applied.id}: "
-            f"call {names.CELL_APPLY_PERTURBATION} first."
-        )
-    if goal.control not in {int(c) for c in Control}:
-        raise InvalidArgumentError(f"control {goal.control}: want 0 (policy) or 1 (zero action).")
-    if goal.seed < -1 or goal.seed >= 2**62:
-        raise InvalidArgumentError(f"seed {goal.seed}: want -1 (any) or 0 to 2^62.")
-    if not math.isfinite(goal.timeout) or not 0.0 <= goal.timeout <= MAX_TIMEOUT:
-        raise InvalidArgumentError(
-            f"timeout of {goal.timeout} s: want 0 (= {DEFAULT_TIMEOUT:g} s) to {MAX_TIMEOUT:g}."
-        )
-    purpose = goal.purpose or "manual"
-    # checks the id and the purpose as the store will
-    RolloutRecord(goal.rollout_id, believed, catalogue.task, "UR5e", "", purpose)
-    return Job(
-        goal.rollout_id,
-        believed,
-        catalogue.task,
-        purpose,
-        Control(goal.control),
-        max(0, int(goal.seed)),
-        float(goal.timeout) or DEFAULT_TIMEOUT,
-    )
 
 
 class CellRollout:
@@ -252,7 +190,7 @@ class CellRollout:
             Limiter(config.limits(), kinematics),
             Watchdog(config.watchdog()),
             RolloutConfig(timeout=self.left),
-            seed=self.job.seed,
+            seed=max(0, self.job.seed),
             control=self.job.control,
             on_step=step,
             cancelled=self._cancelled,

@@ -20,10 +20,11 @@ from robomd_ros.adapters.arm_config import Ur5eDriverConfig
 from robomd_ros.adapters.arm_ports import RosArmPorts
 from robomd_ros.adapters.base import ERROR, WARN, Health, RobomdNode
 from robomd_ros.adapters.cell_camera import CellCamera
-from robomd_ros.adapters.cell_rollout import HEARTBEAT, CellRollout, Job, check_goal
+from robomd_ros.adapters.cell_rollout import HEARTBEAT, CellRollout
 from robomd_ros.adapters.conversions import perturbation_to_msg
 from robomd_ros.adapters.parameters import declare
 from robomd_ros.adapters.request_desk import Answer, RequestDesk
+from robomd_ros.adapters.rollout_goal import Job, check_goal
 from robomd_ros.adapters.runner import run, switch_often
 from robomd_ros.adapters.senses import Senses
 from robomd_ros.adapters.ur_config import TRAJECTORY_CONTROLLER
@@ -325,7 +326,7 @@ class Ur5eDriverNode(RobomdNode):
 
     def _job(self, goal: RunRollout.Goal) -> Job:
         self._refuse_stopped()
-        job = check_goal(goal, self._catalogue, self._applied)
+        job = check_goal(goal, self._catalogue, "UR5e", self._applied)
         why_not = self.why_not()
         if why_not:
             raise NotReadyError("the cell is not ready: " + " ".join(why_not))
