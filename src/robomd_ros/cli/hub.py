@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,12 +30,11 @@ def hub(
     try:
         from rclpy.parameter import Parameter
 
-        from robomd_ros.adapters.runner import run
-        from robomd_ros.nodes.study_hub import StudyHubNode, parse_cells
+        from robomd_ros.nodes.study_hub import parse_cells, run_hub
     except ImportError as error:
         raise UnavailableError(
             f"{error.name} cannot be imported: run ./robomd setup, or source ROS 2."
         ) from error
     parse_cells(cells)
     own = {"study": str(study.expanduser().resolve()), "cells": cells}
-    run(partial(StudyHubNode, parameter_overrides=[Parameter(k, value=v) for k, v in own.items()]))
+    run_hub(parameter_overrides=[Parameter(k, value=v) for k, v in own.items()])

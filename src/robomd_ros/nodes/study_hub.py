@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.parameter import Parameter
+from rclpy.signals import uninstall_signal_handlers
 
 from robomd_ros.adapters.base import Health, RobomdNode
 from robomd_ros.adapters.parameters import declare, parameter
@@ -104,6 +107,7 @@ class _Cell:
         self.node.closing.set()
         self._executor.shutdown(timeout_sec=5.0)
         self._thread.join()
+        self._executor._executor.shutdown()  # rclpy does not wait for callbacks that still run
         self.node.destroy_node()
         self.context.try_shutdown()
 
@@ -156,9 +160,29 @@ class StudyHubNode(RobomdNode):
         super().destroy_node()
 
 
+def run_hub(**kwargs: Any) -> NoReturn:
+    """Run the hub until Ctrl-C or SIGTERM, and end the process; arguments as for the node."""
+    run(partial(_make, **kwargs))
+
+
+def _make(**kwargs: Any) -> StudyHubNode:
+    # rclpy's own handlers end the contexts of all cells at once, in the middle of what is written and announced, and walk
+    # over the executors' guard conditions while the first that woke up frees its own: a hub that was stopped so crashed.
+    uninstall_signal_handlers()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    return StudyHubNode(**kwargs)
+
+
+def _interrupt(*_: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the node."""
-    run(StudyHubNode)
+    run_hub()
 
 
 if __name__ == "__main__":
