@@ -28,7 +28,12 @@ CAMERA_TOPICS = {
 BY_HAND = 3600.0
 """What a person does may take this long [s]."""
 
-SHARED_MACHINE = {"joint_silence": 1.0, "camera_silence": 1.5, "observation_age": 1.0}
+SHARED_MACHINE = {
+    "joint_silence": 1.0,
+    "camera_silence": 1.0,
+    "observation_age": 1.0,
+    "action_age": 1.5,
+}
 """Watchdogs of a rehearsal [s]: simulator, driver and models share two cores, which an arm's controller box does not."""
 
 STEPS_ASIDE = 10

@@ -138,6 +138,15 @@ def test_a_stale_action_does_not_count():
     assert not feed.dog.action(feed.t, 123.0)  # answers a frame nobody has seen
 
 
+def test_an_old_action_is_the_cameras_fault_when_nothing_newer_came():
+    feed = Feed(camera_silence=2.0, action_age=0.5)
+    verdict = feed.run(1.5, camera=False)
+    assert verdict.outcome is Outcome.TIMEOUT
+    assert "no new camera frame" in verdict.reason
+    slow = Feed(camera_silence=2.0, action_age=0.5)
+    assert slow.run(1.5, actions=False).outcome is Outcome.POLICY_ERROR
+
+
 def test_a_known_age_is_taken_at_its_word():
     feed = Feed()
     feed.dog.frame(feed.t, feed.stamp + 0.01, 1, age=0.29)

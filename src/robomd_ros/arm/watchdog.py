@@ -198,6 +198,12 @@ class Watchdog:
             )
         answered = now - (self._started if self._answered is None else self._answered)
         if answered > config.action_age:
+            silence = now - self._camera.received
+            if silence > config.action_age / 2:  # the policy had nothing newer to answer
+                return _timeout(
+                    f"no new camera frame for {silence:.2f} s, so the newest action is {answered:.2f} s old; "
+                    f"at most {config.action_age:g} s."
+                )
             return Verdict(
                 Outcome.POLICY_ERROR,
                 f"the newest action is {answered:.2f} s old; at most {config.action_age:g} s.",

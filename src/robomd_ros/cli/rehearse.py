@@ -159,23 +159,22 @@ def _show(seen: Sequence[WatchedRollout], stored: dict[str, RolloutRecord], as_j
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    table = Table(box=box.SIMPLE_HEAD, title="What went over the wire")
-    for title in ("#", "variation", "fault", "outcome", "fault to last command",
-                  "stop to last command", "commands after its end", "why it ended"):  # fmt: skip
-        table.add_column(title)
+    table = Table(box=box.SIMPLE_HEAD, title="What went over the wire (times in ms)")
+    for title in ("#", "variation", "fault", "outcome", "fault→last", "stop→last", "after end"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("why it ended", overflow="fold", min_width=20)
     for number, (entry, rollout) in enumerate(zip(rows, seen, strict=True), 1):
-        style = "" if rollout.as_expected and not rollout.commands_after_end else "bold red"
-        stop = f"{entry['stop_to_last_command_ms']} ms ({entry['commands_after_stop']} commands)"
+        fine = rollout.as_expected and not rollout.commands_after_end
         table.add_row(
             str(number),
             str(entry["perturbation"]),
             rollout.fault or "–",
             str(entry["outcome"]),
-            f"{entry['fault_to_last_command_ms']:.0f} ms" if rollout.fault else "–",
-            stop if rollout.program_stopped else "–",
+            f"{rollout.fault_to_last_command:.0f}" if rollout.fault else "–",
+            f"{rollout.stop_to_last_command:.0f}" if rollout.program_stopped else "–",
             f"{rollout.commands_after_end} of {len(rollout.commands)}",
-            rollout.reason[:70],
-            style=style,
+            rollout.reason,
+            style="" if fine else "bold red",
         )
     console.print(table)
 
