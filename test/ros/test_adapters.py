@@ -25,6 +25,7 @@ from robomd_ros.core.errors import (
     ErrorCode,
     InvalidArgumentError,
     PolicyError,
+    SafetyError,
     UnavailableError,
 )
 
@@ -103,6 +104,7 @@ class Cell(RobomdNode):
         super().__init__("cell", **kwargs)
         self.gate = threading.Event()
         self.error: Exception | None = None
+        self.cancelled = False
         self.action = self.serve_action(RunRollout, names.RUN_ROLLOUT, self.roll, self.worker("w"))
         self.serve(SuggestNext, names.SUGGEST_NEXT, self.suggest)
 
@@ -115,6 +117,7 @@ class Cell(RobomdNode):
         until(lambda: self.gate.is_set() or cancelled())
         result.status.rollout_id = goal.rollout_id
         if cancelled():
+            self.cancelled = True
             raise CancelledByUserError("stopped as asked.")
         if self.error:
             raise self.error
@@ -152,6 +155,26 @@ def test_action_answers_busy_errors_and_cancel(graph: Graph) -> None:
         call(on_feedback=lambda _: stop.set(), cancelled=stop.is_set)
     cell.gate.set()
     until(lambda: _free(call))  # the server heard of it and takes the next goal
+
+
+def test_whatever_ends_the_wait_cancels_the_goal(graph: Graph) -> None:
+    """A stop while an arm is homed is a SafetyError of `cancelled`: the arm must not go on."""
+    cell, user = graph.add(Cell), graph.add(lambda **kw: RobomdNode("user", **kw))
+    client = graph.client(user, RunRollout, names.RUN_ROLLOUT)
+    begun = threading.Event()
+
+    def stopped() -> bool:
+        if begun.is_set():
+            raise SafetyError("the operator stopped the arm.")
+        return False
+
+    def call(**kwargs: Any) -> Any:
+        return call_action(client, RunRollout.Goal(rollout_id="r"), 20.0, **kwargs)
+
+    with pytest.raises(SafetyError):
+        call(on_feedback=lambda _: begun.set(), cancelled=stopped)
+    until(lambda: cell.cancelled)
+    assert not cell.gate.is_set()
 
 
 def _free(call: Any) -> bool:

@@ -110,7 +110,7 @@ def call_action(
         goal: of the client's type.
         timeout: for the whole of it [s].
         on_feedback: called with each feedback message.
-        cancelled: polled; true gives up.
+        cancelled: polled; true gives up. It may also raise: the goal is cancelled all the same.
         quiet: longest time without any feedback [s]. A killed server stays in the discovery for up to 20 s and its
             successor is taken for it, so silence is the only early sign that nobody works on the goal any more.
 
@@ -139,16 +139,22 @@ def call_action(
         return cancelled()
 
     sent = client.send_goal_async(goal, feedback_callback=feedback)
-    handle = _wait_future(sent, min(deadline, time.monotonic() + _ACCEPT), give_up, name)
-    if not handle.accepted:
-        raise UnavailableError(f"{name} refused the goal.")
     try:
+        handle = _wait_future(sent, min(deadline, time.monotonic() + _ACCEPT), give_up, name)
+        if not handle.accepted:
+            raise UnavailableError(f"{name} refused the goal.")
         answer = _wait_future(handle.get_result_async(), deadline, give_up, name)
-    except (DeadlineError, CancelledByUserError, UnavailableError):
-        handle.cancel_goal_async()
+    except BaseException:  # whatever it was, also what `cancelled` raised: nobody wants it done now
+        _cancel(sent) if sent.done() else sent.add_done_callback(_cancel)
         raise
     result = answer.result
     return raise_for_code(result) if hasattr(result, "error_msg") else result  # others' have none
+
+
+def _cancel(sent: Future) -> None:
+    handle = sent.result()
+    if handle is not None and handle.accepted:
+        handle.cancel_goal_async()
 
 
 def _wait_future(future: Future, deadline: float, cancelled: Callable[[], bool], name: str) -> Any:
