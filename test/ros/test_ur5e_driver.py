@@ -12,8 +12,10 @@ import arm_policies
 import numpy as np
 import pytest
 from fake_ur import FakeUr
+from geometry_msgs.msg import PoseStamped
 from ros_graph import Graph, until
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from robomd_msgs.action import RunRollout
@@ -272,8 +274,12 @@ def test_a_real_arm_wants_its_types_and_is_not_a_stand_in(graph: Graph, ur: Fake
     assert not ur.commands
 
 
-def test_mock_is_refused_when_a_real_robot_answers(graph: Graph, ur: FakeUr) -> None:
-    ur.dashboard()
+@pytest.mark.parametrize("sign", ["dashboard", "tcp_pose"])
+def test_mock_is_refused_when_a_real_robot_answers(graph: Graph, ur: FakeUr, sign: str) -> None:
+    if sign == "dashboard":
+        ur.dashboard()
+    else:
+        ur.create_publisher(PoseStamped, "tcp_pose_broadcaster/pose", 1)
     driver(graph, hardware="mock")
     assert apply(graph, ur).error_code == 0
     until(lambda: ur.states and "real robot answers" in " ".join(ur.states[-1].why_not))
@@ -285,6 +291,8 @@ def test_mock_is_refused_when_a_real_robot_answers(graph: Graph, ur: FakeUr) -> 
 
 def test_mock_needs_no_readiness_topics(graph: Graph, ur: FakeUr) -> None:
     ur.silent = {"speed"}
+    for name in ("robot_mode", "safety_mode"):  # the mock's controller offers them and says nothing
+        ur.create_publisher(Bool, f"io_and_status_controller/{name}", 1)
     driver(graph, hardware="mock")
     assert apply(graph, ur).error_code == 0
     until(lambda: ur.states and ur.states[-1].state == CellState.READY)

@@ -213,9 +213,11 @@ class UrRobot:
         """Why what answers is not the hardware that was named; "" = it may be."""
         hardware = self._config.hardware
         is_standin = self.serves(names.INJECT_FAULT)
-        topics = (f"{IO}/robot_mode", f"{IO}/safety_mode")
-        signs = [t for t in topics if self._node.count_publishers(t)]
-        signs += [s for s in (f"{DASHBOARD}/play",) if self.serves(s)]
+        # the mock's controllers offer robot_mode and safety_mode, too, and never say anything there
+        signs = [f"{IO}/{n}" for n in ("robot_mode", "safety_mode") if self._said.get(n)]
+        signs += [t for t in ("tcp_pose_broadcaster/pose",) if self._node.count_publishers(t)]
+        helper = "ur_robot_state_helper/set_mode/_action/send_goal"
+        signs += [s for s in (f"{DASHBOARD}/play", helper) if self.serves(s)]
         if hardware == "mock" and signs:
             return f"hardware is mock, but a real robot answers ({signs[0]}): say hardware:=real."
         if hardware == "standin" and not is_standin:
