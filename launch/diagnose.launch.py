@@ -283,14 +283,24 @@ def ur_driver(options: GraphOptions, chosen: dict[str, str]) -> LaunchDescriptio
 def camera(options: GraphOptions, video_device: str) -> list[LaunchDescriptionEntity]:
     """The camera's driver, exposure and white balance locked."""
     if options.camera == "realsense":
-        arguments = {
-            "camera_name": "camera",
-            "camera_namespace": f"{options.namespace}/camera".lstrip("/"),
-            "enable_depth": "false",
-            "rgb_camera.enable_auto_exposure": "false",
-            "rgb_camera.enable_auto_white_balance": "false",
+        # the node itself: its rs_launch.py knows no argument for the white balance, and would drop it
+        locked = {
+            "enable_depth": False,
+            "rgb_camera.enable_auto_exposure": False,
+            "rgb_camera.enable_auto_white_balance": False,
         }
-        return [include("realsense2_camera", "rs_launch.py", arguments)]
+        return [
+            Node(
+                package="realsense2_camera",
+                executable="realsense2_camera_node",
+                name="camera",
+                namespace=f"{options.namespace}/camera".lstrip("/"),
+                parameters=[{"camera_name": "camera", **locked}],
+                respawn=True,
+                respawn_delay=2.0,
+                output="screen",
+            )
+        ]
     if options.camera == "none":
         return []
     package, executable, locked = WEBCAMS[options.camera]

@@ -27,7 +27,7 @@ def wired(root: Path, **arguments: str) -> list[Any]:
     spec.loader.exec_module(module)
     context = launch.LaunchContext()
     context.launch_configurations.update(arguments)
-    for argument in module.ARGUMENTS:
+    for argument in [*module.ARGUMENTS, *module.DRIVER_ARGUMENTS]:
         argument.visit(context)
     return module.wire(context)
 
@@ -54,9 +54,10 @@ def test_ur5e_starts_the_drivers_of_arm_and_camera(root: Path) -> None:
     def drivers(**arguments: str) -> tuple[int, int]:
         actions = wired(root, mode="ur5e", robot_ip="192.0.2.1", **arguments)
         arm = sum(isinstance(a, launch.actions.GroupAction) for a in actions)
-        return arm, sum(isinstance(a, launch.actions.IncludeLaunchDescription) for a in actions)
+        nodes = [a.node_package for a in actions if isinstance(a, Node)]
+        return arm, sum(p in ("realsense2_camera", "usb_cam", "v4l2_camera") for p in nodes)
 
     assert drivers() == (1, 1)
     assert drivers(camera="none") == (1, 0)
-    assert drivers(start_ur_driver="false", camera="usb_cam") == (0, 0)
+    assert drivers(start_ur_driver="false", camera="usb_cam") == (0, 1)
     assert drivers(hardware="standin") == (0, 0)
