@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import arm_policies
@@ -22,6 +23,7 @@ from robomd_msgs.action import RunRollout
 from robomd_msgs.msg import CellState, OperatorRequest, RolloutStatus
 from robomd_msgs.srv import AnswerRequest, ApplyPerturbation
 from robomd_ros.adapters import names, qos, stamps
+from robomd_ros.adapters.arm_ports import RosArmPorts
 from robomd_ros.adapters.conversions import record_from_status
 from robomd_ros.adapters.parameters import InvalidArgumentError
 from robomd_ros.arm.kinematics import ROBOSUITE_HOME
@@ -424,6 +426,22 @@ def test_after_a_stop_nothing_is_published(graph: Graph, ur: FakeUr, cause: str)
     assert quiet(ur, sent)
     until(lambda: ur.states[-1].state == CellState.STOPPED)
     assert ur.requests[-1].kind == OperatorRequest.RECOVER
+
+
+@pytest.mark.parametrize("cause", ["operator", "arm"])
+def test_an_answer_that_comes_with_the_stop_moves_no_gripper(cause: str) -> None:
+    moved: list[float] = []
+    robot = SimpleNamespace(
+        halted=False, hold=lambda: True, gripper=SimpleNamespace(move=moved.append)
+    )
+    ports = RosArmPorts(robot, camera=None)  # type: ignore[arg-type]
+    ports.gripper(1.0)
+    if cause == "operator":
+        ports.ask_stop("the operator stopped the arm.")
+    else:
+        robot.halted = True
+    ports.gripper(-1.0)
+    assert moved == [1.0]
 
 
 def test_no_command_leaves_once_the_stop_is_answered(graph: Graph, ur: FakeUr) -> None:

@@ -131,8 +131,9 @@ class RosArmPorts:
             self.held_at = time.monotonic()
 
     def gripper(self, value: float) -> None:
-        """Open or close, without waiting."""
-        self._robot.gripper.move(value)
+        """Open or close, without waiting, unless the arm was stopped a moment ago."""
+        if not self.stop and not self._robot.halted:
+            self._robot.gripper.move(value)
 
     def stop_asked(self) -> str:
         """What the operator said."""
