@@ -11,7 +11,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from robomd_msgs.msg import RolloutStatus
+from robomd_msgs.msg import CellState, RolloutStatus
 from robomd_ros.adapters import names, qos
 from robomd_ros.adapters.ur_config import IO, TRAJECTORY_CONTROLLER
 from robomd_ros.arm.rehearsal import WatchedRollout
@@ -42,16 +42,36 @@ class CommandWatch:
         self.rollouts: list[WatchedRollout] = []
         self._faults = faults
         self._lock = threading.Lock()
+        self._commands: list[int] = []
+        self._stops: list[tuple[int, int]] = []
+        self._stopped_since = 0
         for topic, kind in COMMANDS.items():
             node.create_subscription(kind, topic, self._on_command, _DEEP)
         node.create_subscription(Bool, f"{IO}/robot_program_running", self._on_program, qos.LATCHED)
         node.create_subscription(
             RolloutStatus, names.ROLLOUT_STATUS, self._on_status, qos.ROLLOUT_STATUS
         )
+        node.create_subscription(CellState, names.CELL_STATE, self._on_state, qos.LATCHED)
+
+    @property
+    def commands_while_stopped(self) -> int:
+        """Commands, homing and all, between the cell's word that it is stopped and its word that it no longer is."""
+        with self._lock:
+            return sum(any(a < t < b for a, b in self._stops) for t in self._commands)
+
+    def _on_state(self, msg: CellState, info: Any) -> None:
+        at, stopped = int(info["source_timestamp"]), msg.state == CellState.STOPPED
+        with self._lock:
+            if stopped:
+                self._stopped_since = self._stopped_since or at
+            elif self._stopped_since:
+                self._stops.append((self._stopped_since, at))
+                self._stopped_since = 0
 
     def _on_command(self, msg: Any, info: Any) -> None:
         at = int(info["source_timestamp"])
         with self._lock:
+            self._commands.append(at)
             if not self.rollouts:
                 return
             last = self.rollouts[-1]

@@ -21,10 +21,10 @@ EXPECTED = {
     "silent_joints": Outcome.TIMEOUT,
     "lost_network": Outcome.TIMEOUT,
     "clock_jump": Outcome.TIMEOUT,
-    "duplicate_frames": None,
-    "out_of_order_frames": None,
+    "duplicate_frames": Outcome.UNKNOWN,
+    "out_of_order_frames": Outcome.UNKNOWN,
 }
-"""How a rollout with a fault has to end; None = as without one, since the fault is borne."""
+"""How a rollout with a fault has to end; UNKNOWN = the fault is borne, and a person says what came of it."""
 
 FAULT_DELAY = 1_000_000_000
 """A scheduled fault begins so long after the first command [ns]."""
@@ -78,8 +78,8 @@ class WatchedRollout:
     @property
     def as_expected(self) -> bool:
         """It ended as its fault demands; without a fault, any end that the cell can explain will do."""
-        wanted = EXPECTED.get(self.fault)
-        return bool(self.finished) and wanted in (None, self.outcome)
+        wanted = EXPECTED.get(self.fault, self.outcome)
+        return bool(self.finished) and wanted is self.outcome
 
     @property
     def commands_after_end(self) -> int:

@@ -84,6 +84,8 @@ def rehearse(
     _show(watch.rollouts, stored, as_json)
     _report(folder, status, time.monotonic() - started)
     wrong = verdict(watch.rollouts, stored, planned, status)
+    if moved := watch.commands_while_stopped:
+        wrong.append(f"{moved} commands while the cell waited for the operator's word.")
     for sentence in wrong:
         say(f"[bold red]{sentence}[/]")
     if wrong:
@@ -104,7 +106,7 @@ def verdict(
         if not rollout.as_expected:
             wanted = EXPECTED.get(rollout.fault)
             wrong.append(
-                f"{name} ended {rollout.outcome.name}, want {wanted.name if wanted else '-'}."
+                f"{name} ended {rollout.outcome.name}, want {'-' if wanted is None else wanted.name}."
             )
         if rollout.commands_after_end:
             wrong.append(f"{name}: {rollout.commands_after_end} commands after its end.")
