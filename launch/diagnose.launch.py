@@ -16,6 +16,7 @@ from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.substitutions import FindPackageShare
 
+from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.graph import (
     CAMERA_TOPICS,
     HARDWARE,
@@ -240,8 +241,14 @@ def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         | {name: int(given[name]) for name in ("rollouts", "seed", "patience", "console_port")}
         | {name: given[name] == "true" for name in SWITCHES}
     )
+    with_driver = options.mode == "ur5e" and options.hardware != "standin"
+    if with_driver and options.namespace and chosen["start_ur_driver"] == "true":
+        raise InvalidArgumentError(
+            "ur_control.launch.py starts its controllers without a namespace: start the UR driver of this cell by yourself "
+            "(docs/several_cells.md) and say start_ur_driver:=false."
+        )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
-    if options.mode == "ur5e" and options.hardware != "standin":
+    if with_driver:
         if chosen["start_ur_driver"] == "true":
             actions.append(ur_driver(options, chosen))
         actions += camera(options, chosen["video_device"])

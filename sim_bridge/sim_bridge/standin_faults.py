@@ -14,7 +14,7 @@ from robomd_ros.core.errors import InvalidArgumentError
 Picture = TypeVar("Picture")
 
 REDUCED_SPEED = 0.4
-LATE_BY = 1.0
+LATE_BY = 1.5
 """Seconds that pictures of a late camera come late at last; they get there second by second, as a queue that fills up."""
 CLOCK_LEAP = 5.0
 SCHEDULED_DELAY = 1.0

@@ -267,7 +267,7 @@ def _table(options: GraphOptions) -> list[NodeSpec]:
         "rollout_timeout": BY_HAND,
         "label_timeout": 0.0,
         "by_hand": True,
-        "patience_for_nodes": BY_HAND,
+        "patience_for_nodes": 24 * BY_HAND,
     }
     table = [
         *_cell(options),

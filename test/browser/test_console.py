@@ -169,7 +169,9 @@ def test_second_look_is_blind_and_apart(ada: Operator, study: Path) -> None:
     ada.wait_connected()
     ada.sees(".second-look", "0 of 2 done")
     ada.page.wait_for_function("document.querySelector('.film').naturalWidth === 320")
-    text = ada.page.locator(".second-look").inner_text().replace("Success", "").replace("Failure", "")
+    text = (
+        ada.page.locator(".second-look").inner_text().replace("Success", "").replace("Failure", "")
+    )
     for word in ("success", "failure", "Ada", "cube"):
         assert word not in text
     first = ada.shown("rollout")

@@ -272,6 +272,8 @@ def test_a_real_arm_wants_its_types_and_is_not_a_stand_in(graph: Graph, ur: Fake
     said = " ".join(until(lambda: len(ur.states) > 1 and ur.states[-1]).why_not)
     assert "ur_dashboard_msgs cannot be imported" in said
     assert "ur_msgs cannot be imported" in said
+    assert "control_msgs cannot be imported" in said
+    assert "workspace_low and workspace_high are not set" in said
     assert "a stand-in cell answers" in said
     assert not ur.commands
 

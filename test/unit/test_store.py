@@ -295,3 +295,17 @@ def test_a_store_of_a_newer_version_and_a_foreign_file_are_named(tmp_path):
     db.close()
     with pytest.raises(StorageError, match="no rollout store"):
         RolloutStore(foreign)
+
+
+def test_a_safety_stop_never_becomes_evidence(tmp_path):
+    stopped = Label(Outcome.SAFETY_STOP, "ur5e_driver", 1.0, "protective stop")
+    with RolloutStore(tmp_path / "rollouts.sqlite") as store:
+        rollout_id = store.add(replace(make_record("a"), labels=(stopped,))).id
+        for outcome in (Outcome.FAILURE, Outcome.SUCCESS):
+            with pytest.raises(InvalidArgumentError, match="safety stop"):
+                store.label(rollout_id, Label(outcome, "ada", 2.0))
+        store.undo(rollout_id, "ada", 3.0)
+        with pytest.raises(InvalidArgumentError, match="safety stop"):
+            store.label(rollout_id, Label(Outcome.FAILURE, "ada", 4.0))
+        again = store.label(rollout_id, Label(Outcome.INVALID, "ada", 5.0))
+        assert again.outcome is Outcome.INVALID

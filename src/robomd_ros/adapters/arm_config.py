@@ -195,6 +195,13 @@ class Ur5eDriverConfig:
             min_speed_scaling=self.min_speed_scaling,
         )
 
+    def no_workspace(self) -> str:
+        """A sentence where a real arm was given no box to stay in; "" = it was, or needs none."""
+        given = (self.workspace_low, self.workspace_high)
+        if self.hardware != "real" or given != (_LIMITS.workspace_low, _LIMITS.workspace_high):
+            return ""
+        return "workspace_low and workspace_high are not set: say in cell_config where the tool may go, see docs/lab.md."
+
     def watchdog(self) -> WatchdogConfig:
         """Deadlines."""
         return WatchdogConfig(

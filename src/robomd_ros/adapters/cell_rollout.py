@@ -34,11 +34,11 @@ from robomd_ros.core.errors import (
     RobomdError,
     SafetyError,
 )
-from robomd_ros.core.outcome import Label, Outcome
+from robomd_ros.core.outcome import CELL_LABELERS, Label, Outcome
 
 HEARTBEAT = 1.5
 """Feedback comes at least this often [s]; the caller takes silence for a dead cell."""
-LABELER = "ur5e_driver"
+LABELER = CELL_LABELERS[1]
 """Who labels what was stopped."""
 
 _ERRORS: dict[Outcome, type[RobomdError]] = {

@@ -47,7 +47,7 @@ def recover(reason: str, rollout_id: str, trouble: str) -> OperatorRequest:
     steps = [
         f"The arm was stopped: {reason}",
         "Look at it. Free what it touches, release the emergency stop if one is pressed.",
-        "Say done: its brakes are released and its program is started anew. It does not move before the next rollout.",
+        "Say done: its brakes are released and its program is started anew. Then the session goes on: stand clear, the arm goes to its start pose.",
     ]
     return OperatorRequest(
         kind=OperatorRequest.RECOVER,

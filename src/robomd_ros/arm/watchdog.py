@@ -138,7 +138,9 @@ class Watchdog:
         if not self._camera.take(now, stamp, self.config.clock_jump):
             return False
         self._age = age
-        self._arrivals[stamp] = now
+        self._arrivals[stamp] = now - max(
+            0.0, age or 0.0
+        )  # an action answers what was seen, not what came
         while len(self._arrivals) > _REMEMBERED:
             self._arrivals.popitem(last=False)
         if digest != self._digest:

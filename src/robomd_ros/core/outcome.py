@@ -23,6 +23,10 @@ class Outcome(IntEnum):
         return self in (Outcome.SUCCESS, Outcome.FAILURE)
 
 
+CELL_LABELERS = ("sim", "ur5e_driver")
+"""Labelers that are cells and not people."""
+
+
 class Control(IntEnum):
     """Values of RolloutStatus.CONTROL_*: who moves the robot."""
 

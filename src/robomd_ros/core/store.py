@@ -14,7 +14,7 @@ from robomd_ros.core.errors import InvalidArgumentError, StorageError
 from robomd_ros.core.files import WriterLock
 from robomd_ros.core.frame_codec import encode_frame
 from robomd_ros.core.journal import Journal
-from robomd_ros.core.outcome import Label
+from robomd_ros.core.outcome import CELL_LABELERS, Label, Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.store_reader import MAX_PAGE, Counts, HistoryEntry, StoreReader
 from robomd_ros.core.store_rows import Row, label_row, record_row, undo_row
@@ -73,11 +73,14 @@ class RolloutStore(StoreReader):
         """Append a label; it is in force from now on, unless it is a second look. `label.stamp` is the caller's clock.
 
         Raises:
-            InvalidArgumentError: a second look at a rollout that nobody has labelled yet.
+            InvalidArgumentError: a second look at a rollout that nobody has labelled yet, or a judgement of the policy
+                where the cell stopped the robot.
         """
         row = label_row(rollout_id, label)
         with self._writing():
             self._require(rollout_id)
+            if label.outcome.is_evidence:
+                self._refuse_stopped(rollout_id)
             if label.second_look and self._newest("standing", rollout_id) is None:
                 raise InvalidArgumentError(
                     f"rollout {rollout_id} has no label yet: a second look wants a first one."
@@ -143,6 +146,15 @@ class RolloutStore(StoreReader):
             f"SELECT max(seq) AS seq FROM {view} WHERE rollout_id = ?", (rollout_id,)
         ).fetchone()["seq"]
         return found
+
+    def _refuse_stopped(self, rollout_id: str) -> None:
+        """A rollout that the cell ended for safety never becomes evidence, not by an undo either."""
+        first = next((e.label for e in self.history(rollout_id) if e.label is not None), None)
+        if first and first.outcome is Outcome.SAFETY_STOP and first.labeler in CELL_LABELERS:
+            raise InvalidArgumentError(
+                f"rollout {rollout_id} was ended by a safety stop ({first.reason[:120]}): it says nothing about the "
+                "policy. Label it invalid, or leave it; run it again to judge it."
+            )
 
     def _insert(self, table: str, row: Row) -> None:
         names, marks = ", ".join(row), ", ".join("?" * len(row))

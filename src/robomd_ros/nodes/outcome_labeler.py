@@ -64,7 +64,11 @@ class OutcomeLabelerConfig:
         3.0, "after FINISHED, missing frames are waited for this long", low=0.0, high=60.0, unit="s"
     )
     joint_wait: float = parameter(
-        0.3, "after the last frame, joint states and actions are waited for", low=0.0, high=10.0, unit="s"
+        0.3,
+        "after the last frame, joint states and actions are waited for",
+        low=0.0,
+        high=10.0,
+        unit="s",
     )
     retry: float = parameter(
         2.0, "pause between tries while the disk is full", low=0.1, high=600.0, unit="s"

@@ -105,7 +105,7 @@ class Ur5eDriverNode(RobomdNode):
         out = [self._broken] if self._broken else []
         if not self._broken and self._policy is None and config.policy:
             out.append("the policy is being loaded.")
-        out += [*self._absent(), *filter(None, [self._wrong_hardware()])]
+        out += [*self._absent(), *filter(None, [self._wrong_hardware(), config.no_workspace()])]
         out += self._robot.state.not_ready(config.min_speed_scaling)
         joints, camera = self._robot.age, self._camera.age
         if not joints <= config.joint_silence:
@@ -119,7 +119,8 @@ class Ur5eDriverNode(RobomdNode):
         if self._config.hardware != "real":
             return []
         config = self._config
-        needed = {"ur_dashboard_msgs"}
+        # Homing by topic cannot be called back: what is stopped on its way could go on when the arm is released.
+        needed = {"ur_dashboard_msgs", "control_msgs"}
         needed |= {"ur_msgs"} if config.gripper == "set_io" else set()
         needed |= {"controller_manager_msgs"} if config.control == "velocity" else set()
         return [

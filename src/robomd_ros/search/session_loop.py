@@ -240,9 +240,9 @@ class SessionLoop:
 
     def _roll_out(self, plan: Plan) -> RobomdError | None:
         """Run the policy once; returns the error of a rollout that the cell may have ended properly all the same."""
+        self.ports.apply(plan.perturbation)
         self._tries += 1
         rollout_id = f"{self.session_id}-{self._number:04d}-{self._tries}"
-        self.ports.apply(plan.perturbation)
         try:
             self.ports.roll_out(rollout_id, plan)
         except (PolicyError, DeadlineError, SafetyError) as error:
