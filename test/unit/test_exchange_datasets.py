@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import h5py
@@ -22,6 +24,7 @@ from robomd_ros.exchange.export import export_rollouts, writer_of
 from robomd_ros.exchange.importer import ImportOptions, Result, import_episodes
 from robomd_ros.exchange.lerobot_info import check_template
 from robomd_ros.exchange.source import open_source
+from robomd_ros.exchange.video import VideoWriter
 from robomd_ros.recording import commit_rollout, read_recording
 from robomd_ros.recording.messages import typestore
 
@@ -438,3 +441,14 @@ def test_the_commands(tmp_path, study, capfd):
     assert "no rollout with outcome safety_stop" in capfd.readouterr().err
     assert main.run(["study", "import", str(tmp_path / "set"), str(tmp_path / "new")]) == 0
     assert "1 imported" in capfd.readouterr().out
+
+
+def test_encoding_leaves_the_process_an_ordinary_one(tmp_path):
+    """SVT-AV1, run by root, makes the caller real-time; its children then starve the machine."""
+    before = os.sched_getscheduler(0)
+    writer = VideoWriter(tmp_path / "v.mp4", (64, 64), 10, "av1")
+    writer.write(np.zeros((5, 64, 64, 3), np.uint8))
+    during = {os.sched_getscheduler(int(t.name)) for t in Path("/proc/self/task").iterdir()}
+    writer.close()
+    assert during == {before}
+    assert os.sched_getscheduler(0) == before

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,26 @@ def _matching(
     )
 
 
+@contextlib.contextmanager
+def same_urgency() -> Iterator[None]:
+    """Keep this process an ordinary one.
+
+    Run by root, SVT-AV1 makes its own threads and the one that calls it real-time (SCHED_FIFO 99), for good: whatever
+    they compute afterwards, and every child they start, leaves nothing of the machine to anybody else.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in [0, *(int(t.name) for t in Path("/proc/self/task").glob("[0-9]*"))]:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, parameters)
+
+
 class VideoWriter:
     """Appends frames to one MP4 file at a constant rate.
 
@@ -125,7 +146,8 @@ class VideoWriter:
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             frame.pts, frame.time_base = self.count, Fraction(1, self._fps)
-            self._container.mux(self._stream.encode(frame))
+            with same_urgency():
+                self._container.mux(self._stream.encode(frame))
             self.count += 1
 
     def size(self) -> int:
@@ -134,7 +156,8 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file."""
-        self._container.mux(self._stream.encode(None))
+        with same_urgency():
+            self._container.mux(self._stream.encode(None))
         self._container.close()
 
 
