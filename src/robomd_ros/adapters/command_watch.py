@@ -75,10 +75,8 @@ class CommandWatch:
             if not self.rollouts:
                 return
             last = self.rollouts[-1]
-            # A trajectory after the end is the next homing; nothing else may come.
-            if isinstance(msg, JointTrajectory) and last.finished:
-                return
-            last.commands.append(at)
+            # A trajectory after the end is the next homing; the end itself may be heard later than that.
+            (last.trajectories if isinstance(msg, JointTrajectory) else last.commands).append(at)
 
     def _on_program(self, msg: Bool, info: Any) -> None:
         with self._lock:
@@ -95,5 +93,7 @@ class CommandWatch:
                 self.rollouts.append(WatchedRollout(msg.rollout_id, at, fault=fault))
             elif msg.state == RolloutStatus.FINISHED and rollout is not None:
                 rollout.finished, rollout.outcome = at, Outcome(msg.outcome.value)
+                rollout.commands += [t for t in rollout.trajectories if t <= at]
+                rollout.commands.sort()
                 rollout.reason = msg.outcome.reason
                 rollout.facts = {fact.key: fact.value for fact in msg.facts}

@@ -61,6 +61,7 @@ class WatchedRollout:
         reason: its sentence.
         facts: told with the end.
         commands: when each command to the arm was published, from STARTED until the next homing.
+        trajectories: when each trajectory was published, homing and all; those up to the end are commands.
         program_stopped: when the arm said that its program stopped; 0 = it did not.
         fault: that was injected; "" = none.
     """
@@ -72,6 +73,7 @@ class WatchedRollout:
     reason: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     commands: list[int] = field(default_factory=list)
+    trajectories: list[int] = field(default_factory=list)
     program_stopped: int = 0
     fault: str = ""
 
