@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import zlib
@@ -12,12 +13,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def ros_domain() -> int:
-    """A ROS domain for this test process: different for each worker, and most likely for each run on this machine."""
+DOMAINS = 100 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+"""ROS domains of one test process."""
+
+
+def ros_domain(turn: int = 0) -> int:
+    """A ROS domain for this test process and turn: different for each worker, and most likely for each run on this machine."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return 1 + (zlib.crc32(run.encode()) + worker) % 100
+    return 1 + (zlib.crc32(run.encode()) + worker * DOMAINS + turn % DOMAINS) % 100
 
+
+TURNS = itertools.count(1)
 
 # Before anything imports rclpy, mujoco or torch: they read these once.
 os.environ["ROS_DOMAIN_ID"] = str(ros_domain())
@@ -36,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(ROOT / "test").parts[0]
         if folder in ("ros", "sim", "launch", "browser"):
             item.add_marker(getattr(pytest.mark, folder))
+
+
+@pytest.fixture(autouse=True)
+def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next domain: nodes that another test killed linger in a domain's discovery for 20 s, and an action looks unserved."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(ros_domain(next(TURNS))))
 
 
 @pytest.fixture(scope="session")

@@ -28,15 +28,20 @@ from robomd_ros.nodes.camera_capture import CameraCaptureNode
 from robomd_ros.nodes.study_hub import CellAddress, parse_cells
 from robomd_ros.recording import read_recording
 
-OWN = int(os.environ["ROS_DOMAIN_ID"])
-DOMAINS = {"left": OWN, "right": OWN + 100}
+CELLS = ("left", "right")
+
+
+def domains() -> dict[str, int]:
+    """This test's domain for each cell."""
+    own = int(os.environ["ROS_DOMAIN_ID"])
+    return {"left": own, "right": own + 100}
 
 
 class Cell:
     """A synthetic cell and its camera_capture in a namespace and domain of their own."""
 
     def __init__(self, name: str) -> None:
-        self.graph = Graph(neighbour=DOMAINS[name] != OWN)
+        self.graph = Graph(neighbour=name == "right")
         self.node = self.graph.add(partial(SyntheticCell, namespace=name))
         self.graph.add(partial(CameraCaptureNode, namespace=name))
         self.closed = False
@@ -79,7 +84,7 @@ class Hub:
 
     def start(self) -> None:
         command = "import sys; from robomd_ros.cli.main import main; sys.argv[0] = 'robomd'; main()"
-        cells = [f"{name}@{domain}" for name, domain in DOMAINS.items()]
+        cells = [f"{name}@{domain}" for name, domain in domains().items()]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", command, "hub", "--study", str(self.study), *cells],
@@ -111,14 +116,14 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def cells(hub: Hub) -> Iterator[dict[str, Cell]]:
-    made = {name: Cell(name) for name in DOMAINS}
+    made = {name: Cell(name) for name in CELLS}
     yield made
     for cell in made.values():
         cell.close()
 
 
 def test_two_cells_feed_one_study(hub: Hub, cells: dict[str, Cell]) -> None:
-    left, right = (cells[name].meets_hub() for name in DOMAINS)
+    left, right = (cells[name].meets_hub() for name in CELLS)
     runs = [
         threading.Thread(
             target=lambda c=cell, n=name: [c.run(f"{n}-s1-000{i}-1") for i in range(4)]
@@ -159,7 +164,7 @@ def test_two_cells_feed_one_study(hub: Hub, cells: dict[str, Cell]) -> None:
 def test_an_id_that_another_cell_has_used_is_refused_and_nothing_is_lost(
     hub: Hub, cells: dict[str, Cell]
 ) -> None:
-    left, right = (cells[name].meets_hub() for name in DOMAINS)
+    left, right = (cells[name].meets_hub() for name in CELLS)
     left.run("r1")
     right.node.now = 500 * 100_000_000
     right.node.rollout("r1", 3, OutcomeMsg.UNKNOWN)
@@ -187,7 +192,7 @@ def test_an_id_that_another_cell_has_used_is_refused_and_nothing_is_lost(
 def test_a_cell_that_vanishes_and_a_hub_that_was_killed_hold_up_nobody(
     hub: Hub, cells: dict[str, Cell]
 ) -> None:
-    left, right = (cells[name].meets_hub() for name in DOMAINS)
+    left, right = (cells[name].meets_hub() for name in CELLS)
     right.run("right-1")
     right.node.status("right-2", RolloutStatus.STARTED, right.node.now)
     right.node.image(right.node.now)

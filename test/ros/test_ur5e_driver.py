@@ -50,7 +50,7 @@ def ur(graph: Graph) -> FakeUr:
 def driver(graph: Graph, policy: str = "waves", **parameters: Any) -> Ur5eDriverNode:
     fast = {"home_time": 0.5, "gripper_time": 0.05, "gripper": "set_bool", "consent": "none"}
     # a busy machine is not what these tests are about
-    fast |= {"camera_silence": 1.0, "observation_age": 1.0, "joint_silence": 0.5, "action_age": 2.0}
+    fast |= dict.fromkeys(("camera_silence", "observation_age", "joint_silence", "action_age"), 3.0)
     return graph.add(
         Ur5eDriverNode,
         **{"hardware": "standin", "policy": f"python:arm_policies:{policy}", **fast, **parameters},

@@ -19,8 +19,6 @@ FEW = "3:protective_stop,4:frozen_camera,6:emergency_stop,7:lost_network,9:joint
 
 
 def rehearse(folder: Path, *arguments: str, env: dict[str, str]) -> tuple[int, list[dict], str]:
-    # A domain of its own: nodes that another test of this worker killed linger in its discovery for 20 s.
-    env = env | {"ROS_DOMAIN_ID": str(int(os.environ["ROS_DOMAIN_ID"]) + 100)}
     done = subprocess.run(
         [sys.executable, "-m", "robomd_ros.cli.main", "rehearse", "--json", "--study", str(folder), *arguments],
         env=env, capture_output=True, text=True, timeout=1200, check=False,

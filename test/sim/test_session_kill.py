@@ -39,7 +39,6 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.study, self.log = folder / "study", folder / "up.log"
-        domain = str(202 + int(os.environ["ROS_DOMAIN_ID"]) % 30)
         command = "import sys; from robomd_ros.cli.main import main; sys.argv[0] = 'robomd'; main()"
         arguments = [
             "up",
@@ -55,8 +54,7 @@ class Session:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # A domain of its own: nodes of other tests in this process may still be up.
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "ROS_DOMAIN_ID": domain},
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
 
     def text(self) -> str:

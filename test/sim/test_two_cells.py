@@ -28,8 +28,15 @@ from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.study import Study
 from robomd_ros.graph import GraphOptions, NodeSpec, node_table
 
-OWN = int(os.environ["ROS_DOMAIN_ID"])
-DOMAINS = {"left": OWN, "right": OWN + 100}
+CELLS = ("left", "right")
+
+
+def domains() -> dict[str, int]:
+    """This test's domain for each cell."""
+    own = int(os.environ["ROS_DOMAIN_ID"])
+    return {"left": own, "right": own + 100}
+
+
 NODES = ("standin_cell", "ur5e_driver", "camera_capture")
 PATIENT = {"camera_silence": 5.0, "observation_age": 5.0, "joint_silence": 5.0, "action_age": 5.0}
 """Two simulators and their policies share few cores here; what is late is another test's business."""
@@ -74,13 +81,13 @@ class Cell:
             study=str(folder / "study"),
             namespace=name,
             hub=True,
-            seed=DOMAINS[name],
+            seed=domains()[name],
             cell_config=str(config),
         )
         table = {spec.name: spec for spec in node_table(options)}
         assert "outcome_labeler" not in table
         self.session = table["diagnosis"].parameters["cell"]
-        self.graph = ROS.Graph(neighbour=DOMAINS[name] != OWN)
+        self.graph = ROS.Graph(neighbour=name == "right")
         self.node = self.graph.add(partial(Neighbour, namespace=name))
         self.processes = [self._start(table[node]) for node in NODES]
 
@@ -97,7 +104,7 @@ class Cell:
                 [sys.executable, "-m", spec.module, "--ros-args", *arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"ROS_DOMAIN_ID": str(DOMAINS[self.name])},
+                env=os.environ | {"ROS_DOMAIN_ID": str(domains()[self.name])},
             )
 
     def ready(self) -> bool:
@@ -148,7 +155,7 @@ class Cell:
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = "import sys; from robomd_ros.cli.main import main; sys.argv[0] = 'robomd'; main()"
-    cells = [f"{name}@{domain}" for name, domain in DOMAINS.items()]
+    cells = [f"{name}@{domain}" for name, domain in domains().items()]
     with (tmp_path / "hub.log").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", command, "hub", "--study", str(tmp_path / "study"), *cells],
@@ -166,7 +173,7 @@ def cells(tmp_path: Path) -> Iterator[dict[str, Cell]]:
     config.write_text(yaml.safe_dump({"/**": {"ros__parameters": PATIENT}}))
     made: dict[str, Cell] = {}
     try:
-        for name in DOMAINS:
+        for name in CELLS:
             made[name] = Cell(name, tmp_path, config)
         yield made
     finally:
