@@ -22,6 +22,7 @@ COMMANDS = {
     "study": "Make, fill, inspect and check studies.",
     "train": "Learn the embedding and the search policy of a study.",
     "report": "Write the HTML report of a study.",
+    "evaluate": "Re-make the tables of docs/RESULTS.md, with the baselines beside them.",
     "policy": "List, check and serve policies under test.",
 }
 """Each is a module of this package with a typer `app`, imported when it is called."""

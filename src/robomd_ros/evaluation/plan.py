@@ -1,0 +1,74 @@
+"""How large an evaluation is: the whole one, and the quick one that does all of it small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of rollouts, seeds and epochs.
+
+    Attributes:
+        repeats: scenes a named variation of a catalogue study.
+        continuous: random composed continuous conditions, one rollout each.
+        heldout: the last ones of them, that no model of a learning curve sees.
+        ceiling: conditions, and scenes of each, that say how much of an outcome is chance.
+        pair_repeats: scenes of each pair of named variations.
+        curve: numbers of training rollouts of a learning curve.
+        seeds: of whatever is repeated.
+        folds: of a cross-validation.
+        image_epochs: of the image-only networks.
+        search_steps: environment steps of a search; 0 = the default.
+        budget: rollouts of a search experiment.
+    """
+
+    repeats: int = 24
+    continuous: int = 1250
+    heldout: int = 450
+    ceiling: tuple[int, int] = (60, 6)
+    pair_repeats: int = 4
+    curve: tuple[int, ...] = (50, 100, 200, 400, 800)
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    folds: int = 4
+    image_epochs: int = 200
+    search_steps: int = 0
+    budget: int = 100
+
+
+QUICK = Sizes(
+    repeats=3, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
+    image_epochs=2, search_steps=2_048, budget=20,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated, and where its files are.
+
+    Attributes:
+        out: folder of studies and results.
+        quick: all of it small, in minutes.
+        sizes: of the work.
+        tasks: in the order of the tables.
+        robot: that runs them.
+    """
+
+    out: Path
+    quick: bool = False
+    tasks: tuple[str, ...] = ("lift",)
+    robot: str = "Panda"
+    sizes: Sizes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", QUICK if self.quick else Sizes())
+
+    @property
+    def studies(self) -> Path:
+        """Folder of the datasets."""
+        return self.out / "studies"
+
+    def policy(self, task: str) -> str:
+        """The policy that is tested on a task where nothing else is said: the shipped one."""
+        return f"{task}_{self.robot.lower()}_bc"
