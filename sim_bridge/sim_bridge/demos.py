@@ -116,10 +116,11 @@ def collect_demos(config: DemoConfig, workers: int = 2) -> tuple[DemoSet, int]:
                 )
             found += good
     found.sort(key=lambda demo: demo.seed)
-    return _join(found), attempts
+    return join(found), attempts
 
 
-def _join(demos: Sequence[Demo]) -> DemoSet:
+def join(demos: Sequence[Demo]) -> DemoSet:
+    """One set of demonstrations, in their order."""
     return DemoSet(
         images=np.concatenate([d.images for d in demos]),
         proprio=np.concatenate([d.proprio for d in demos]),

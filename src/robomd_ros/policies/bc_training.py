@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robomd_ros.core.errors import InvalidArgumentError, StorageError
+from robomd_ros.core.files import atomic_file
 from robomd_ros.policies.base import PolicyInfo
 from robomd_ros.policies.bc import BcConfig, BcNetwork, prepare_image
 
@@ -48,9 +50,23 @@ class DemoSet:
                 f"demos: {self.demo.max() + 1} demos, {len(self.grasp)} grasp points, {len(self.seeds)} seeds."
             )
 
+    @classmethod
+    def join(cls, parts: Sequence[DemoSet]) -> DemoSet:
+        """All demonstrations of several sets, one set after the other. Raises InvalidArgumentError where they do not fit."""
+        if not parts:
+            raise InvalidArgumentError("no demonstrations to join: give at least one set.")
+        first = np.cumsum([0, *(len(p.grasp) for p in parts)])
+        arrays = {k: [getattr(p, k) for p in parts] for k in cls.__dataclass_fields__}
+        arrays["demo"] = [d + n for d, n in zip(arrays["demo"], first, strict=False)]
+        try:
+            return cls(**{k: np.concatenate(v) for k, v in arrays.items()})
+        except ValueError as error:
+            raise InvalidArgumentError(f"demonstrations of different shapes: {error}") from error
+
     def save(self, path: Path) -> None:
-        """Write one compressed npz file."""
-        np.savez_compressed(path, **{k: getattr(self, k) for k in self.__dataclass_fields__})
+        """Write one compressed npz file, whole or not at all."""
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **{k: getattr(self, k) for k in self.__dataclass_fields__})
 
     @classmethod
     def load(cls, path: Path) -> DemoSet:
@@ -100,12 +116,22 @@ class BcTrainingConfig:
 
 @dataclass
 class BcTrainer:
-    """Trains one network on one set of demonstrations. Same seed and threads, same weights."""
+    """Trains one network on one set of demonstrations. Same seed and threads, same weights.
+
+    Attributes:
+        demos, info, network_config, config: what, for what, how large, how.
+        start: weights and scales to go on from; None = fresh ones.
+        weights: (N,) how often a step is drawn, relative to the others; None = all alike.
+        told: called with the fraction done in 0..1 and the loss, now and then.
+    """
 
     demos: DemoSet
     info: PolicyInfo
     network_config: BcConfig = field(default_factory=BcConfig)
     config: BcTrainingConfig = field(default_factory=BcTrainingConfig)
+    start: BcNetwork | None = None
+    weights: NDArray[np.float64] | None = None
+    told: Callable[[float, float], None] = lambda fraction, loss: None
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.config.seed)
@@ -120,14 +146,18 @@ class BcTrainer:
         self.proprio = torch.from_numpy(self.demos.proprio)
         self.actions = torch.from_numpy(self.demos.actions)
         grasp = torch.from_numpy(self.demos.grasp)
-        _set_scale(self.network, "proprio", self.proprio)
-        _set_scale(self.network, "grasp", grasp)
+        if self.start is not None:
+            self.network.load_state_dict(self.start.state_dict())
+        else:
+            _set_scale(self.network, "proprio", self.proprio)
+            _set_scale(self.network, "grasp", grasp)
         self.grasp = ((grasp - self.network.grasp_mean) / self.network.grasp_std)[
             torch.from_numpy(self.demos.demo)
         ]
 
     def run(self) -> BcNetwork:
         """All stages; returns the network in evaluation mode."""
+        self._done, self._steps = 0, sum(stage.steps for stage in self.config.stages)
         for stage in self.config.stages:
             self._run_stage(stage)
         return self.network.eval()
@@ -150,6 +180,9 @@ class BcTrainer:
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            self._done += 1
+            if self._done % 20 == 0:
+                self.told(self._done / self._steps, loss.item())
             if step % 200 == 0 or step == stage.steps - 1:
                 seconds = time.monotonic() - started
                 log.info(
@@ -161,12 +194,19 @@ class BcTrainer:
                 )
 
     def _loss(self, stage: Stage) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(self.images), (self.config.batch,), generator=self.generator)
+        rows = self._draw()
         image = augment(self.images[rows].float() / 255.0, stage, self.generator)
         action, grasp = self.network(image, self.proprio[rows])
         action_loss = nn.functional.smooth_l1_loss(action, self.actions[rows], beta=0.1)
         grasp_loss = nn.functional.mse_loss(grasp, self.grasp[rows])
         return action_loss + self.config.grasp_weight * grasp_loss, action_loss
+
+    def _draw(self) -> Tensor:
+        batch = self.config.batch
+        if self.weights is None:
+            return torch.randint(len(self.images), (batch,), generator=self.generator)
+        weights = torch.from_numpy(self.weights)
+        return torch.multinomial(weights, batch, replacement=True, generator=self.generator)
 
 
 def augment(image: Tensor, stage: Stage, generator: torch.Generator) -> Tensor:
