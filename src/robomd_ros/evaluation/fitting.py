@@ -15,7 +15,7 @@ from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Renders, TrainingSet
 from robomd_ros.learning.train import train_embedding
 from robomd_ros.search.asking import Asker, embed_rollouts
-from robomd_ros.search.config import SearchConfig
+from robomd_ros.search.config import ALGORITHMS, SearchConfig
 from robomd_ros.search.known import KnownSet
 from robomd_ros.search.train import train_search
 
@@ -70,14 +70,18 @@ def fit_without(
 
 
 def search_scores(
-    fitted: Fitted, held: NDArray[np.bool_], seed: int, steps: int = 0
+    fitted: Fitted,
+    held: NDArray[np.bool_],
+    seed: int,
+    steps: int = 0,
+    algorithms: Sequence[str] = ALGORITHMS,
 ) -> dict[str, NDArray[np.float64]]:
     """Log-density of the held-out rollouts under each search and its untrained control; mass where it is discrete."""
     known = fitted.known.subset(~held)
     logits = fitted.embedding.failure_logits(known.embeddings)
     points = fitted.known.embeddings[held]
     found: dict[str, NDArray[np.float64]] = {}
-    for algorithm in ("ppo", "a2c", "sac", "discrete_ppo"):
+    for algorithm in algorithms:
         config = SearchConfig(algorithm=algorithm)
         config = replace(config, steps=steps) if steps else config
         search = train_search(known, config, seed=seed, catalogue=fitted.catalogue, logits=logits)

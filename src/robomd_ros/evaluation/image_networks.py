@@ -87,7 +87,7 @@ def scores(
                         model(x[rows])[:, 0], y[rows]
                     )
                     optimizer.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss.backward()
                     optimizer.step()
         model.eval()
         with torch.no_grad():

@@ -12,6 +12,7 @@ class Sizes:
 
     Attributes:
         repeats: scenes a named variation of a catalogue study.
+        policy_repeats: the same where policies stand beside each other.
         continuous: random composed continuous conditions, one rollout each.
         heldout: the last ones of them, that no model of a learning curve sees.
         ceiling: conditions, and scenes of each, that say how much of an outcome is chance.
@@ -25,6 +26,7 @@ class Sizes:
     """
 
     repeats: int = 24
+    policy_repeats: int = 12
     continuous: int = 1250
     heldout: int = 450
     ceiling: tuple[int, int] = (60, 6)
@@ -38,7 +40,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    repeats=3, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
+    repeats=3, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
     image_epochs=2, search_steps=2_048, budget=20,
 )  # fmt: skip
 
@@ -68,6 +70,12 @@ class Plan:
     def studies(self) -> Path:
         """Folder of the datasets."""
         return self.out / "studies"
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """Policies that stand beside each other on the first task, by title: the shipped one, and checkpoints in OUT/policies."""
+        trained = sorted((self.out / "policies").glob("*.pth"))
+        return {"shipped": self.policy(self.tasks[0])} | {p.stem: f"robomimic:{p}" for p in trained}
 
     def policy(self, task: str) -> str:
         """The policy that is tested on a task where nothing else is said: the shipped one."""

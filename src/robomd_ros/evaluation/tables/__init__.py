@@ -9,7 +9,7 @@ from robomd_ros.core.errors import UnknownIdError
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 
-NAMES = ("ranking",)
+NAMES = ("ranking", "policies", "embedding")
 
 
 class Table(Protocol):
@@ -34,5 +34,5 @@ def table(name: str) -> Table:
     """The table of a name; UnknownIdError says the known ones."""
     if name not in NAMES:
         raise UnknownIdError(f"no table {name[:60]!r}; known: {', '.join(NAMES)}.")
-    module: Table = import_module(f"robomd_ros.evaluation.tables.{name}")  # type: ignore[assignment]
+    module: Table = import_module(f"robomd_ros.evaluation.tables.{name}")
     return module

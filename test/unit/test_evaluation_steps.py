@@ -1,0 +1,110 @@
+"""Steps of an evaluation: kept, gone on with, refused, and told apart by what they depend on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from robomd_ros.core.errors import (
+    InvalidArgumentError,
+    StorageError,
+    UnavailableError,
+    UnknownIdError,
+)
+from robomd_ros.evaluation.datasets import Dataset
+from robomd_ros.evaluation.plan import Plan
+from robomd_ros.evaluation.steps import Result, Results, Step, datasets_of, run_steps
+from robomd_ros.evaluation.tables import NAMES, table
+
+HERE = "test_evaluation_steps"
+
+
+def twice(studies: Path, number: int) -> dict[str, int]:
+    return {"number": 2 * number, "studies": str(studies)}
+
+
+def nowhere(studies: Path) -> dict[str, int]:
+    raise UnavailableError("no such server.")
+
+
+def broken(studies: Path) -> dict[str, int]:
+    raise InvalidArgumentError("want another number.")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions of this file, in the worker processes too."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def test_each_step_is_yielded_with_its_result_its_reason_or_its_error(tmp_path: Path) -> None:
+    steps = [
+        Step("a/1", f"{HERE}:twice", {"number": 4}),
+        Step("a/2", f"{HERE}:nowhere"),
+        Step("a/3", f"{HERE}:broken"),
+    ]
+    ended = {step.name: result for step, result in run_steps(steps, tmp_path, 2, "abc")}
+    assert ended["a/1"].value == {"number": 8, "studies": str(tmp_path)}
+    assert ended["a/1"].revision == "abc"
+    assert ended["a/2"].reason == "no such server."
+    assert isinstance(ended["a/3"], InvalidArgumentError)
+
+
+def test_what_is_kept_is_there_again_until_its_arguments_change(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    step = Step(
+        "a/1", f"{HERE}:twice", {"number": 4}, {"data": Dataset("catalogue", "p", repeats=3)}
+    )
+    Results(path).add(step, Result(step.key, {"number": 8}, 1.5))
+    again = Results(path)
+    assert step in again
+    assert again.value("a/1") == {"number": 8}
+    assert again.under("a/") == {"1": {"number": 8}}
+    assert replace(step, arguments={"number": 5}) not in again
+    assert replace(step, version=2) not in again
+    assert replace(step, datasets={"data": Dataset("catalogue", "p", repeats=4)}) not in again
+    again.forget([step])
+    assert step not in again
+
+
+def test_what_could_not_run_is_said_and_tried_again(tmp_path: Path) -> None:
+    step = Step("a/1", f"{HERE}:nowhere")
+    results = Results(tmp_path / "results.json")
+    results.add(step, Result(step.key, {}, 0.1, "no such server."))
+    assert step not in results
+    assert results.value("a/1") is None
+    assert results.reasons("a/") == {"1": "no such server."}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 3}', '{"a": {"unknown": 1}}'])
+def test_a_damaged_file_of_results_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(StorageError, match="move it away"):
+        Results(path)
+
+
+def test_datasets_are_collected_once_and_as_large_as_the_largest(tmp_path: Path) -> None:
+    small, large = (Dataset("catalogue", "p", repeats=n) for n in (2, 5))
+    steps = [Step(str(i), "x:y", {}, {"data": d}) for i, d in enumerate((small, large, small))]
+    assert datasets_of(steps) == [large]
+
+
+def test_all_tables_have_steps_of_their_own_and_plain_arguments(tmp_path: Path) -> None:
+    for quick in (True, False):
+        steps = [step for name in NAMES for step in table(name).steps(Plan(tmp_path, quick))]
+        assert len({step.name for step in steps}) == len(steps)
+        for step in steps:
+            assert step.name.split("/")[0] in NAMES
+            assert json.loads(json.dumps(dict(step.arguments))) is not None
+
+
+def test_a_table_without_results_renders_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
+    for name in NAMES:
+        assert table(name).render(Results(tmp_path / "none.json"), Plan(tmp_path, True))
+    with pytest.raises(UnknownIdError, match="ranking"):
+        table("ranting")
