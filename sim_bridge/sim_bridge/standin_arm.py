@@ -21,7 +21,7 @@ MAX_CATCH_UP = 0.1
 
 _BANDWIDTH = 80.0  # [rad/s] of the servo: it trails a moving reference by 2 / 80 s
 _GRIPPER_STEP = 0.5  # of the range -1..1, a control period: as scene's gripper
-_BENT = 0.5  # [rad] beyond a finger joint's range: a press against the table broke its linkage
+_BENT = 0.5  # [rad] between a finger's joint and its mirror image: a press against the table broke the linkage
 _TO_BASE = ROBOSUITE_LIFT_BASE.rotation.T
 
 
@@ -58,7 +58,6 @@ class StandinArm:
         self.steps, self.lost = 0, 0.0
         self._reference = self.positions[:DOF].copy()
         self._fingers_open = self._data.qpos[self._all_qpos[DOF:]].copy()
-        self._finger_range = np.array([j.range for j in every[DOF:]])
         self._grip, self._grip_due = -1.0, 0.0
         self._lifted_for, self._success = 0, False
         self._check_due = 0.0
@@ -119,9 +118,8 @@ class StandinArm:
 
         Such a finger stands in the wrist's way and no homing frees it; on a real cell a person does this.
         """
-        low, high = self._finger_range.T
-        fingers = self._data.qpos[self._all_qpos[DOF:]]
-        if ((fingers > low - _BENT) & (fingers < high + _BENT)).all():
+        left, right = np.split(self._data.qpos[self._all_qpos[DOF:]], 2)
+        if np.abs(left - right).max() < _BENT:
             return False
         self._data.qpos[self._all_qpos[DOF:]] = self._fingers_open
         self._data.qvel[self._all_dof[DOF:]] = 0.0

@@ -141,14 +141,18 @@ class StandinCell:
 
     def place_cube(self) -> None:
         """Make the scene ready for the next rollout: the same one for the same seed and number."""
-        if self.arm.mend_fingers():
-            logging.getLogger(__name__).info("a bent finger was straightened")
+        self._free_hand()
         self.arm.place_cube(np.random.default_rng([self._seed, self.faults.rollouts]))
 
     def make_safe(self) -> None:
         """The operator looks at the arm: button out, nothing in its way."""
         self.faults.recovered()
         self.robot.release_button()
+        self._free_hand()
+
+    def _free_hand(self) -> None:
+        if self.arm.mend_fingers():
+            logging.getLogger(__name__).info("a bent finger was straightened")
 
     # -- faults -------------------------------------------------------------------------------------------------------
 

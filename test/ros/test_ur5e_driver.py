@@ -541,12 +541,24 @@ def test_a_stop_while_homing_starts_nothing(graph: Graph, ur: FakeUr) -> None:
     )  # the trajectory controller is told to stay where it is
 
 
-def test_homing_that_does_not_arrive_is_told(graph: Graph, ur: FakeUr) -> None:
+def test_homing_that_does_not_arrive_in_time_is_told(graph: Graph, ur: FakeUr) -> None:
     driver(graph)
     ready(graph, ur)
     displace(ur)
     result = roll(graph, ur, timeout=2.0)
     assert result.error_code == ErrorCode.TIMEOUT
+    assert not ur.statuses
+
+
+def test_an_arm_that_something_holds_wants_the_operator(graph: Graph, ur: FakeUr) -> None:
+    driver(graph)
+    ready(graph, ur)
+    displace(ur)
+    result = roll(graph, ur, timeout=60.0)
+    assert result.error_code == ErrorCode.SAFETY
+    assert "does something hold it" in result.error_msg
+    until(lambda: ur.states[-1].state in (CellState.STOPPED, CellState.READY))
+    assert any(r.kind == OperatorRequest.RECOVER for r in ur.requests)
     assert not ur.statuses
 
 

@@ -45,7 +45,7 @@ from robomd_ros.arm.state import (
     ArmState,
     SpeedScaling,
 )
-from robomd_ros.core.errors import DeadlineError, RobomdError, SafetyError
+from robomd_ros.core.errors import RobomdError, SafetyError
 
 _ARRIVED = 0.02
 """A joint this near to its goal has arrived [rad]."""
@@ -314,16 +314,16 @@ class UrRobot:
                 published after a protective or emergency stop.
 
         Raises:
-            DeadlineError: it did not arrive in three times the time and 5 s.
+            SafetyError: it did not arrive in three times the time and 5 s. Something holds it: a person has to look.
         """
         deadline = time.monotonic() + 3.0 * seconds + 5.0
 
         def ended() -> bool:
             check()
             if time.monotonic() > deadline:
-                raise DeadlineError(
+                raise SafetyError(
                     f"homing: the arm is {self.distance(goal):.3f} rad from its start pose after "
-                    f"{3.0 * seconds + 5.0:.0f} s: is {TRAJECTORY_CONTROLLER} active?"
+                    f"{3.0 * seconds + 5.0:.0f} s: does something hold it, is {TRAJECTORY_CONTROLLER} active?"
                 )
             return False
 
