@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from robomd_ros.policies.base import Observation, Policy
 from sim_bridge import scene as ours
+from sim_bridge.tasks import get_task
 
 
 def make(robot: str = "Panda", hard_reset: bool = True) -> Any:
     """The same task as sim_bridge's Scene, with camera observations switched on as robosuite documents it."""
-    ours._build(robot, ours.RATE, ours.HORIZON).close()  # registers the grippers
+    task = get_task("lift")
+    ours._build(task, robot, ours.RATE, task.horizon).close()  # registers the grippers
     import robosuite
     from robosuite.utils.placement_samplers import UniformRandomSampler
 
@@ -24,8 +26,8 @@ def make(robot: str = "Panda", hard_reset: bool = True) -> Any:
         gripper_types=ours._fast_grippers()[robot],
         placement_initializer=UniformRandomSampler(
             name="ObjectSampler",
-            x_range=[-ours._PLACEMENT, ours._PLACEMENT],
-            y_range=[-ours._PLACEMENT, ours._PLACEMENT],
+            x_range=task.spots["cube"].x,
+            y_range=task.spots["cube"].y,
             rotation=None,
             ensure_object_boundary_in_range=False,
             reference_pos=np.array((0.0, 0.0, 0.8)),
@@ -38,7 +40,7 @@ def make(robot: str = "Panda", hard_reset: bool = True) -> Any:
         camera_heights=ours.IMAGE_HEIGHT,
         camera_widths=ours.IMAGE_WIDTH,
         control_freq=ours.RATE,
-        horizon=ours.HORIZON,
+        horizon=task.horizon,
         ignore_done=True,
         hard_reset=hard_reset,
         renderer="mujoco",

@@ -5,7 +5,7 @@ package = "sim_bridge"
 setup(
     name=package,
     version="0.1.0",
-    packages=[package],
+    packages=[package, f"{package}.tasks"],
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package}"]),
         (f"share/{package}", ["package.xml"]),

@@ -1,6 +1,6 @@
 """Variations in place: what the camera sees changes, what the physics computes with never does.
 
-Written to mjModel: colour and material of visual geoms, size and position of the cube's and the table's *visual* geoms,
+Written to mjModel: colour and material of visual geoms, size and position of the things' and the table's *visual* geoms,
 the lamp (mjModel's light), the headlight (the room's light), the camera's position. Left alone: collision geoms, masses,
 contacts. A perturbation is always applied to the nominal appearance, of which an exact copy is kept.
 
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.variations import Perturbation
+from sim_bridge.tasks.base import Task
 
-_ROBOT_PREFIXES = ("robot0_", "gripper0_")  # the pedestal is furniture and keeps its colour
+_ROBOT = ("robot0_*", "gripper0_*")  # the pedestal is furniture and keeps its colour
+_TABLE = "table_visual"
 _VISUAL_GROUP = 1
 _MODEL_ARRAYS = (
     "geom_matid", "geom_rgba", "geom_size", "geom_pos", "geom_rbound", "geom_aabb", "geom_sameframe",
@@ -31,27 +33,28 @@ _HEADLIGHT_ARRAYS = ("ambient", "diffuse", "specular")
 _LEG_INSET = 0.1  # [m] robosuite's TableArena: distance of a leg's axis from the table's edge
 
 
-class Appearance:
-    """The nominal look of one model and the way to each variation of it; used on the simulator's thread."""
+Setter = Callable[[NDArray[np.float64]], None]
 
-    def __init__(self, model: Any, data: Any, camera: int) -> None:
+
+class Appearance:
+    """The nominal look of one model and the way to each variation of it; used on the simulator's thread.
+
+    What the task's factors paint and resize stands in the task; robot, lights and camera are every task's. A size is half
+    extents [m]: of a single box, which keeps standing where it stands; of the table top; or of several boxes together (a
+    bin), which are stretched about their common footing.
+    """
+
+    def __init__(self, model: Any, data: Any, camera: int, task: Task) -> None:
         self._model, self._data, self._camera = model, data, camera
-        geoms = [model.geom(i) for i in range(model.ngeom)]
-        visual = [g for g in geoms if model.geom_group[g.id] == _VISUAL_GROUP]
-        self._robot = [g.id for g in visual if g.name.startswith(_ROBOT_PREFIXES)]
-        self._table = model.geom("table_visual").id
-        self._legs = [g.id for g in visual if g.name.startswith("table_leg")]
-        self._cube, self._cube_body = model.geom("cube_g0_vis").id, model.geom("cube_g0").id
+        self._legs = self._visual("table_leg*")
         self._nominal = {name: array.copy() for name, array in self._arrays().items()}
-        self._setters: Mapping[str, Callable[[NDArray[np.float64]], None]] = {
-            "cube_color": lambda rgb: self._paint([self._cube], rgb),
-            "table_color": lambda rgb: self._paint([self._table], rgb),
-            "robot_color": lambda rgb: self._paint(self._robot, rgb),
+        colors = {"robot_color": _ROBOT} | dict(task.colors)
+        self._setters: Mapping[str, Setter] = {
+            **{name: self._painter(names) for name, names in colors.items()},
+            **{name: self._resizer(names) for name, names in task.sizes.items()},
             "light_color": self._tint_lamp,
             "light_intensity": self._dim,
             "light_direction": self._turn_lamp,
-            "cube_size": self._resize_cube,
-            "table_size": self._resize_table,
             "camera_offset": self._move_camera,
         }
 
@@ -85,6 +88,33 @@ class Appearance:
         """Show the nominal scene, to the bit."""
         self._restore()
         self._refresh()
+
+    def _visual(self, *names: str) -> list[int]:
+        """Ids of the visual geoms with these names, prefixes ("name*") or bodies; a body's legs are not meant."""
+        model = self._model
+        geoms = [model.geom(i) for i in range(model.ngeom) if model.geom_group[i] == _VISUAL_GROUP]
+
+        def named(name: str) -> list[int]:
+            if name.endswith("*"):
+                return [g.id for g in geoms if g.name.startswith(name[:-1])]
+            mine = [g for g in geoms if model.body(g.bodyid[0]).name == name]
+            return [g.id for g in geoms if g.name == name] or [
+                g.id for g in mine if "_leg" not in g.name
+            ]
+
+        return [geom for name in names for geom in named(name)]
+
+    def _painter(self, names: Sequence[str]) -> Setter:
+        geoms = self._visual(*names)
+        return lambda rgb: self._paint(geoms, rgb)
+
+    def _resizer(self, names: Sequence[str]) -> Setter:
+        geoms = self._visual(*names)
+        if names == (_TABLE,):
+            return lambda half: self._resize_table(geoms[0], half)
+        if len(geoms) == 1:
+            return lambda half: self._resize_box(geoms[0], half)
+        return lambda half: self._stretch(geoms, half)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {name: getattr(self._model, name) for name in _MODEL_ARRAYS}
@@ -132,18 +162,28 @@ class Appearance:
         self._model.geom_aabb[geom, 3:] = half
         self._model.geom_rbound[geom] = np.linalg.norm(half)
 
-    def _resize_cube(self, half: NDArray[np.float64]) -> None:
-        self._resize(self._cube, half)
-        # stand on the table as the real (collision) cube does, instead of hovering or sinking in
+    def _resize_box(self, geom: int, half: NDArray[np.float64]) -> None:
+        self._resize(geom, half)
+        # stand where the real (collision) box does, instead of hovering or sinking in
         # (geom_pos is not read at all while the geom is marked as having the body's own frame)
-        self._model.geom_sameframe[self._cube] = 0
-        self._model.geom_pos[self._cube, 2] += half[2] - self._model.geom_size[self._cube_body, 2]
+        self._model.geom_sameframe[geom] = 0
+        self._model.geom_pos[geom, 2] += half[2] - self._nominal["geom_size"][geom, 2]
 
-    def _resize_table(self, half: NDArray[np.float64]) -> None:
-        self._resize(self._table, half)
+    def _resize_table(self, top: int, half: NDArray[np.float64]) -> None:
+        self._resize(top, half)
         inset = np.where(half[:2] > 2 * _LEG_INSET, half[:2] - _LEG_INSET, 0.0)  # as TableArena
         for leg in self._legs:
             self._model.geom_pos[leg, :2] = np.sign(self._nominal["geom_pos"][leg, :2]) * inset
+
+    def _stretch(self, geoms: Sequence[int], half: NDArray[np.float64]) -> None:
+        pos, size = self._nominal["geom_pos"][geoms], self._nominal["geom_size"][geoms]
+        low, high = (pos - size).min(0), (pos + size).max(0)
+        scale = 2 * half / (high - low)
+        foot = np.array([*(low + high)[:2] / 2, low[2]])
+        self._model.geom_sameframe[geoms] = 0
+        self._model.geom_pos[geoms] = foot + (pos - foot) * scale
+        for geom, of_it in zip(geoms, size * scale, strict=True):
+            self._resize(geom, of_it)
 
     def _move_camera(self, offset: NDArray[np.float64]) -> None:
         self._model.cam_pos[self._camera] += offset

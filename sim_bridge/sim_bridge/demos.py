@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from robomd_ros.core.errors import RobomdError
 from robomd_ros.policies.bc_training import DemoSet
-from sim_bridge.expert import LiftExpert
+from sim_bridge.expert import WaypointExpert
+from sim_bridge.tasks import get_task
 
 TRAINING_SEEDS = 1_000_000
 """Seeds of demonstrations start here: no study and no evaluation uses them."""
@@ -25,8 +26,8 @@ class DemoConfig:
     Attributes:
         task, robot: of the scene.
         demos: successful demonstrations wanted.
-        noise: standard deviation of what is added to the executed motion before the grasp, in action units. The
-            recorded action stays the expert's own, so the policy learns to come back (DART, Laskey et al. 2017).
+        noise: standard deviation of what is added to the executed motion where the expert is not steady, in action units.
+            The recorded action stays the expert's own, so the policy learns to come back (DART, Laskey et al. 2017).
         first_seed: of the scenes.
         proprio: parts of the proprioception that are recorded.
     """
@@ -41,7 +42,7 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class Demo:
-    """One successful demonstration of T steps; arrays as in DemoSet."""
+    """One successful demonstration of T steps; arrays as in DemoSet, `grasp` (3 K,)."""
 
     seed: int
     images: NDArray[np.uint8]
@@ -50,31 +51,28 @@ class Demo:
     grasp: NDArray[np.float32]
 
 
-def demonstrate(scene: Any, expert: LiftExpert, seed: int, noise: float) -> Demo | None:
+def demonstrate(scene: Any, expert: WaypointExpert, seed: int, noise: float) -> Demo | None:
     """Run the expert once; None when it does not succeed."""
     rng = np.random.default_rng((seed, 1))
     observation = scene.reset(seed)
     expert.reset()
     images, proprio, actions = [], [], []
-    grasp = None
     for _ in range(scene.horizon):
         action = expert.act(scene)
         images.append(observation.image)
         proprio.append(observation.proprio)
         actions.append(action)
         executed = action.copy()
-        if action[6] > 0:
-            grasp = scene.eef_position if grasp is None else grasp
-        else:
+        if not expert.steady:
             executed[:3] += rng.normal(0.0, noise, 3)
         observation = scene.step(executed)
-        if scene.success() and grasp is not None:
+        if scene.success() and len(expert.marks) == expert.points:
             return Demo(
                 seed,
                 np.stack(images),
                 np.stack(proprio),
                 np.stack(actions),
-                grasp.astype(np.float32),
+                np.concatenate(expert.marks).astype(np.float32),
             )
     return None
 
@@ -83,7 +81,7 @@ def _worker(config: DemoConfig, seeds: Sequence[int]) -> list[Demo | None]:
     from sim_bridge.scene import Scene  # here: the process that draws owns the GL context
 
     scene = Scene(task=config.task, robot=config.robot, proprio=config.proprio)
-    expert = LiftExpert()
+    expert = get_task(config.task).expert()
     try:
         return [demonstrate(scene, expert, seed, config.noise) for seed in seeds]
     finally:

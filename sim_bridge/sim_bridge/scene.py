@@ -1,8 +1,9 @@
-"""robosuite's Lift as a scene that a seed determines: reset, step, look.
+"""robosuite's tasks as scenes that a seed determines: reset, step, look.
 
-The task (fixed; the shipped policy is trained against it): OSC_POSE deltas at 10 Hz, horizon 40, cube within ±6 cm of
-the table's centre at any angle, gripper speed 0.5, robosuite's default joint noise of 0.02 rad. Success = robosuite's
-own check (cube 4 cm above the table) for HOLD_STEPS control steps in a row, so that a lucky bounce does not count.
+The same for every task: OSC_POSE deltas at 10 Hz, gripper speed 0.5, robosuite's default joint noise of 0.02 rad, and
+success = robosuite's own check for HOLD_STEPS control steps in a row, so that a lucky bounce does not count. What differs
+(environment, horizon, where things lie, camera) stands in `sim_bridge.tasks`, one file a task; the shipped policies are
+trained against exactly that.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ from robomd_ros.core.errors import InvalidArgumentError, NotReadyError
 from robomd_ros.policies.base import Observation
 from sim_bridge import gl
 from sim_bridge.appearance import Appearance
+from sim_bridge.tasks import get_task
+from sim_bridge.tasks.base import Camera, Placement, Task
 
 IMAGE_HEIGHT = IMAGE_WIDTH = 96
 """The one image size of shipped policies and studies [pixel]."""
 RATE = 10.0
-HORIZON = 40
 HOLD_STEPS = 3
 ACTION_DIM = 7
 ROBOTS = ("Panda", "UR5e")
-TASKS = ("lift",)
 PROPRIO = ("eef_pos", "eef_quat", "gripper_qpos")
 """Default parts of the proprioception vector."""
 
-_PLACEMENT = 0.06  # [m] SCIENCE: with robosuite's 0.03 a blind policy succeeds
 _GRIPPER_SPEED = 0.5
-_BUILD_SEED = 0  # the cube's size is drawn when the model is built: one size for every scene
+_BUILD_SEED = (
+    0  # the size of Lift's cube is drawn when the model is built: one size for every scene
+)
 
 
 def _fast_grippers() -> dict[str, str]:
@@ -48,27 +50,17 @@ def _fast_grippers() -> dict[str, str]:
     return names
 
 
-def _build(robot: str, rate: float, horizon: int) -> Any:
-    """Build robosuite's Lift without its own rendering and observations."""
+def _build(task: Task, robot: str, rate: float, horizon: int) -> Any:
+    """Build robosuite's environment without its own rendering and observations, things placed as the task says."""
     # a filter: robosuite sets the logger's level and warns of optional packages while it is imported
     logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
     import robosuite
-    from robosuite.utils.placement_samplers import UniformRandomSampler
 
-    sampler = UniformRandomSampler(
-        name="ObjectSampler",
-        x_range=[-_PLACEMENT, _PLACEMENT],
-        y_range=[-_PLACEMENT, _PLACEMENT],
-        rotation=None,
-        ensure_object_boundary_in_range=False,
-        reference_pos=np.array((0.0, 0.0, 0.8)),
-        z_offset=0.0,
-    )
-    return robosuite.make(
-        "Lift",
+    task.register()
+    env = robosuite.make(
+        task.environment,
         robots=robot,
         gripper_types=_fast_grippers()[robot],
-        placement_initializer=sampler,
         has_renderer=False,
         has_offscreen_renderer=False,
         use_camera_obs=False,
@@ -80,13 +72,33 @@ def _build(robot: str, rate: float, horizon: int) -> Any:
         renderer="mujoco",
         seed=_BUILD_SEED,
     )
+    things = {thing.name: thing for thing in env.model.mujoco_objects}
+    env.placement_initializer = Placement(things, task.spots)
+    return env
+
+
+def _aim_camera(model: Any, camera: int, wanted: Camera) -> None:
+    """Move the camera to where the task wants it; the picture's upper edge stays level."""
+    if wanted.position:
+        model.cam_pos[camera] = wanted.position
+    if wanted.look_at:
+        import mujoco
+
+        back = model.cam_pos[camera] - wanted.look_at
+        back /= np.linalg.norm(back)
+        right = np.cross((0.0, 0.0, 1.0), back)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(back, right), back], axis=1)
+        mujoco.mju_mat2Quat(model.cam_quat[camera], axes.ravel())
+    if wanted.fovy:
+        model.cam_fovy[camera] = wanted.fovy
 
 
 class Scene:
-    """A cube on a table, an arm, a camera. Not thread-safe: one thread makes it and uses it.
+    """A few things on a table, an arm, a camera. Not thread-safe: one thread makes it and uses it.
 
     Attributes:
-        task, robot, rate [Hz], horizon [control steps]: as constructed.
+        task, robot, rate [Hz], horizon [control steps; 0 = the task's]: as constructed.
         model, data: MuJoCo's own (mjModel, mjData).
         appearance: what the camera is shown; outlives resets.
         joint_names: of the arm, then of the gripper.
@@ -98,31 +110,33 @@ class Scene:
         robot: str = "Panda",
         image_height: int = IMAGE_HEIGHT,
         image_width: int = IMAGE_WIDTH,
-        camera: str = "agentview",
+        camera: str = "",
         rate: float = RATE,
-        horizon: int = HORIZON,
+        horizon: int = 0,
         seed: int = 0,
         proprio: Sequence[str] = PROPRIO,
     ) -> None:
-        if task not in TASKS or robot not in ROBOTS:
-            raise InvalidArgumentError(
-                f"task {task!r} with robot {robot!r}: want one of {TASKS} and one of {ROBOTS}."
-            )
+        made = get_task(task)
+        if robot not in ROBOTS:
+            raise InvalidArgumentError(f"robot {robot!r}: want one of {ROBOTS}.")
         gl.prepare()
         from sim_bridge.render import Renderer
 
-        self.task, self.robot, self.rate, self.horizon = task, robot, float(rate), int(horizon)
+        self.task, self.robot, self.rate = task, robot, float(rate)
+        self.horizon = int(horizon or made.horizon)
         self.image_height, self.image_width = image_height, image_width
         self.proprio_names = tuple(proprio)
-        self._env = _build(robot, rate, horizon)
+        self._env = _build(made, robot, rate, self.horizon)
         self._robot = self._env.robots[0]
         self.model, self.data = self._env.sim.model._model, self._env.sim.data._data
-        self._camera = self._env.sim.model.camera_name2id(camera)
-        self._cube = self._env.cube_body_id
+        self._camera = self._env.sim.model.camera_name2id(camera or made.camera.name)
+        if not camera:
+            _aim_camera(self.model, self._camera, made.camera)
+        self._things = made.things
         self._joints = [*self._robot.robot_joints, *self._robot.gripper_joints["right"]]
         self._substeps = round(1.0 / rate / self._env.model_timestep)
         self._renderer: Any = Renderer(self.model, self.data, self._camera)
-        self.appearance = Appearance(self.model, self.data, self._camera)
+        self.appearance = Appearance(self.model, self.data, self._camera, made)
         self._held = 0
         self.reset(seed)
 
@@ -164,10 +178,20 @@ class Scene:
         mujoco.mju_mat2Quat(wxyz, self.data.site_xmat[self._robot.eef_site_id["right"]])
         return np.roll(wxyz if wxyz[0] >= 0 else -wxyz, -1)
 
+    def position(self, name: str) -> NDArray[np.float64]:
+        """(3,) metres in the world of one of the task's things. Ground truth: for experts and tests, never for a policy."""
+        import mujoco
+
+        if name not in self._things:
+            raise InvalidArgumentError(f"thing {name!r}: {self.task} has {list(self._things)}.")
+        thing = self._things[name]
+        body = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_BODY, thing)
+        return np.array(self.data.xpos[body] if body >= 0 else self.data.site(thing).xpos)
+
     @property
     def cube_position(self) -> NDArray[np.float64]:
-        """(3,) metres, world frame. Ground truth: for experts and tests, never for a policy."""
-        return np.array(self.data.xpos[self._cube])
+        """(3,) metres: of the cube, in the tasks that have one; see `position`."""
+        return self.position("cube")
 
     def proprio(self, names: Sequence[str] | None = None) -> NDArray[np.float32]:
         """The named parts, concatenated, float32.
@@ -198,7 +222,7 @@ class Scene:
     def place(self, seed: int) -> None:
         """Put the scene into the state the seed determines, whatever happened before.
 
-        Start pose of the arm and pose of the cube are drawn from `np.random.default_rng(seed)`; everything else
+        Start pose of the arm and poses of the things are drawn from `np.random.default_rng(seed)`; everything else
         (velocities, controls, warm start, controller goals, gripper command) starts as it does in a fresh process.
         """
         import mujoco
@@ -237,7 +261,7 @@ class Scene:
             self._env._pre_action(command, policy_step=i == 0)
             sim.step2()
         self.refresh()
-        self._held = self._held + 1 if self.lifted else 0
+        self._held = self._held + 1 if self.solved else 0
 
     def refresh(self) -> None:
         """Bring the positions of geoms, sites, lights and cameras up to the joint positions; physics stays as it is."""
@@ -247,12 +271,12 @@ class Scene:
         mujoco.mj_camlight(self.model, self.data)
 
     @property
-    def lifted(self) -> bool:
-        """The check of robosuite itself at this instant: the cube is 4 cm above the table."""
+    def solved(self) -> bool:
+        """The check of robosuite itself at this instant, e.g. the cube is 4 cm above the table."""
         return bool(self._env._check_success())
 
     def success(self) -> bool:
-        """The cube has been up for HOLD_STEPS control steps in a row."""
+        """The task has been solved for HOLD_STEPS control steps in a row."""
         return self._held >= HOLD_STEPS
 
     def observe(self) -> Observation:

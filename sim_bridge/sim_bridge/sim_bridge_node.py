@@ -41,6 +41,7 @@ from sim_bridge import gl, messages
 from sim_bridge.cell import CAMERA_FRAME, LABELER, RolloutResult, SimCell
 from sim_bridge.collect import CellSpec, build_cell
 from sim_bridge.jobs import Job
+from sim_bridge.tasks import TASKS
 
 _APPLY_DEADLINE = 10.0
 _HEARTBEAT = 2.0
@@ -51,7 +52,7 @@ _HEARTBEAT = 2.0
 class SimBridgeConfig:
     """Parameters of sim_bridge."""
 
-    task: str = parameter("lift", "task of the scene", choices=("lift",))
+    task: str = parameter("lift", "task of the scene", choices=TASKS)
     robot: str = parameter("Panda", "robot of the scene", choices=("Panda", "UR5e"))
     policy: str = parameter(
         "",

@@ -187,7 +187,7 @@ class StandinArm:
         if self._data.time < self._check_due:
             return
         self._check_due = self._data.time + 1.0 / RATE
-        self._lifted_for = self._lifted_for + 1 if self.scene.lifted else 0
+        self._lifted_for = self._lifted_for + 1 if self.scene.solved else 0
         self._success |= self._lifted_for >= HOLD_STEPS
 
 

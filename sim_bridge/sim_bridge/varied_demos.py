@@ -11,7 +11,7 @@ from robomd_ros.core.errors import RobomdError
 from robomd_ros.core.variations import Perturbation
 from robomd_ros.policies.bc_training import DemoSet
 from sim_bridge.demos import DemoConfig, demonstrate, join
-from sim_bridge.expert import LiftExpert
+from sim_bridge.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _open(config: DemoConfig) -> None:
 def _fulfil(task: tuple[DemoConfig, Wish]) -> DemoSet:
     config, wish = task
     _scene.appearance.apply(wish.perturbation)
-    expert = LiftExpert()
+    expert = get_task(config.task).expert()
     found = []
     for attempt in range(2 * config.demos):
         demo = demonstrate(_scene, expert, config.first_seed + attempt, config.noise)

@@ -9,10 +9,11 @@ from robomd_ros.policies.loader import list_policies, load_policy
 from robomd_ros.policies.preflight import Level, preflight
 from sim_bridge.cell import SimCell
 from sim_bridge.demos import DemoConfig, collect_demos, demonstrate
-from sim_bridge.expert import LiftExpert
 from sim_bridge.scene import Scene
+from sim_bridge.tasks import get_task
 
 SEEDS = range(700_000, 700_006)
+LIFT = get_task("lift")
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,11 @@ def scene():
 
 
 def test_the_expert_succeeds_also_when_pushed(scene):
-    assert all(demonstrate(scene, LiftExpert(), seed, noise=0.15) for seed in SEEDS)
+    assert all(demonstrate(scene, LIFT.expert(), seed, noise=0.15) for seed in SEEDS)
 
 
 def test_a_demonstration_records_what_the_expert_wanted_and_where_it_grasped(scene):
-    demo = demonstrate(scene, LiftExpert(), SEEDS[0], noise=0.15)
+    demo = demonstrate(scene, LIFT.expert(), SEEDS[0], noise=0.15)
     closing = demo.actions[:, 6] > 0
     assert closing.any()
     assert not closing[:5].any()
@@ -45,7 +46,7 @@ def test_demonstrations_do_not_depend_on_the_number_of_processes():
 @pytest.mark.parametrize("name", list_policies())
 def test_shipped_policies_see_and_succeed(name):
     policy = load_policy(name)
-    cell = SimCell(Scene(robot=policy.info.robot), policy)
+    cell = SimCell(Scene(policy.info.task, policy.info.robot), policy)
     assert sum(cell.rollout(seed).success for seed in SEEDS) >= len(SEEDS) - 1
     cell.policy = _Blanked(policy)
     assert sum(cell.rollout(seed).success for seed in SEEDS) <= 1
