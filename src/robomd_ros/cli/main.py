@@ -22,7 +22,10 @@ COMMANDS = {
     "study": "Make, fill, inspect and check studies.",
     "train": "Learn the embedding and the search policy of a study.",
     "report": "Write the HTML report of a study.",
+    "plan-data": "Plan what demonstrations to collect, and say what to expect of them.",
+    "finetune": "Carry such a plan out in simulation, and test everything again.",
     "evaluate": "Re-make the tables of docs/RESULTS.md, with the baselines beside them.",
+    "compare": "Is policy B better or worse than A, under each condition and overall?",
     "policy": "List, check and serve policies under test.",
 }
 """Each is a module of this package with a typer `app`, imported when it is called."""
@@ -34,7 +37,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Replace the placeholder of the command that was asked for by the command itself."""
         if args and args[0] in COMMANDS:
-            module = importlib.import_module(f"robomd_ros.cli.{args[0]}")
+            module = importlib.import_module(f"robomd_ros.cli.{args[0].replace('-', '_')}")
             command = typer.main.get_command(module.app)
             command.help = command.help or COMMANDS[args[0]]
             self.commands[args[0]] = command
@@ -79,7 +82,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line.
 
     Returns:
-        0, 1 for an error (one sentence on stderr), 2 for wrong usage, 130 for Ctrl-C.
+        0, 1 for an error (one sentence on stderr), 2 for wrong usage, 130 for Ctrl-C; for commands whose result is a verdict
+        see `exit_codes`.
     """
     try:
         app(arguments, prog_name="robomd")
@@ -91,7 +95,7 @@ def run(arguments: list[str]) -> int:
         if "--debug" in arguments:
             raise
         typer.echo(f"robomd: {_sentence(error)}", err=True)
-        return 1
+        return int(getattr(error, "exit_code", 1))
     return 0
 
 
