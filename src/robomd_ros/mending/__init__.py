@@ -1,0 +1,1 @@
+"""Mending a policy: what demonstrations to collect, and a fine-tuning that is tested again everywhere."""
