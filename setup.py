@@ -26,6 +26,7 @@ setup(
     package_data={
         package: [
             "**/*.toml",
+            "policies/sidecars/*.txt",
             "**/*.html",
             "**/*.css",
             "**/*.js",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ console = Console()
 PolicyArgument = Annotated[
     str,
     typer.Argument(
-        help="A shipped name, a folder, torchscript:PATH.pt, python:package.module:factory or tcp://HOST:PORT."
+        help="A shipped name, a folder, torchscript:PATH.pt, robomimic:PATH.pth, python:package.module:factory or tcp://HOST:PORT."
     ),
 ]
 _STYLES = {"ok": "green", "warn": "yellow", "error": "red"}
@@ -102,3 +103,23 @@ def serve(
     finally:
         server.stop()
         loaded.close()
+
+
+@app.command("env")
+def environment(
+    name: Annotated[str, typer.Argument(help="robomimic: the family of policies.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Of the environment; in the user's cache when not given.")
+    ] = None,
+    own_torch: Annotated[
+        bool, typer.Option("--own-torch", help="Install torch there, too, instead of linking ours.")
+    ] = False,
+) -> None:
+    """Make the environment that a family of policies runs in; where it is there, do nothing."""
+    from robomd_ros.policies.sidecars.environment import make_environment
+    from robomd_ros.policies.sidecars.kinds import kind_of
+
+    kind = kind_of(name)
+    python = make_environment(kind, typer.echo, folder, own_torch)
+    if folder is not None:
+        typer.echo(f"to use it: export {kind.variable}={python}")

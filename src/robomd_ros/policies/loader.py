@@ -7,9 +7,10 @@ from pathlib import Path
 
 from robomd_ros.core.errors import InvalidArgumentError, UnknownIdError
 from robomd_ros.policies.base import Policy
+from robomd_ros.policies.sidecars.kinds import KINDS
 
 CONFIG_NAME = "policy.json"
-FORMS = "a shipped name, a folder, torchscript:PATH.pt, python:package.module:factory or tcp://HOST:PORT"
+FORMS = "a shipped name, a folder, torchscript:PATH.pt, robomimic:PATH.pth, python:package.module:factory, tcp://HOST:PORT or openpi://HOST:PORT?mapping=M"
 
 
 def shipped_folder() -> Path:
@@ -26,15 +27,15 @@ def load_policy(spec: str, act_timeout: float = 1.0) -> Policy:
     """Load the policy under test.
 
     Args:
-        spec: a shipped name ("lift_panda_bc"), a policy folder, "torchscript:/path.pt", "python:package.module:factory"
-            or "tcp://host:port".
+        spec: a shipped name ("lift_panda_bc"), a policy folder, "torchscript:/path.pt", "robomimic:/path.pth",
+            "python:package.module:factory", "tcp://host:port" or "openpi://host:port?mapping=libero".
         act_timeout: seconds one action of a remote policy may take.
 
     Raises:
         UnknownIdError: no such shipped policy, folder, module or function.
         InvalidArgumentError: the spec, or what a file says about its policy, is malformed.
         StorageError: a file cannot be read or is something else.
-        UnavailableError: the remote policy does not answer.
+        UnavailableError: the remote policy does not answer; the environment of a sidecar is not there.
         PolicyError: what was loaded is not a policy.
     """
     scheme, colon, rest = spec.partition(":")
@@ -50,6 +51,14 @@ def load_policy(spec: str, act_timeout: float = 1.0) -> Policy:
         from robomd_ros.policies.torchscript import load_torchscript
 
         return load_torchscript(Path(rest).expanduser())
+    if colon and scheme == "openpi":
+        from robomd_ros.policies.openpi import load_openpi
+
+        return load_openpi(rest, act_timeout)
+    if colon and scheme in KINDS:
+        from robomd_ros.policies.sidecar import load_sidecar
+
+        return load_sidecar(scheme, rest, act_timeout)
     return _load_folder(spec)
 
 

@@ -42,6 +42,11 @@ class RemotePolicy:
         """What the server said when it was first greeted."""
         return self._info
 
+    @property
+    def connected(self) -> bool:
+        """The connection is well: what was raised last came from the policy itself."""
+        return self._connection is not None
+
     def reset(self, seed: int) -> None:
         """Start a new rollout; connects again where the connection was lost. Raises PolicyError."""
         if self._connection is None:
