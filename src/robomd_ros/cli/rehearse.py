@@ -188,6 +188,6 @@ def _report(folder: Path, status: Any, seconds: float) -> None:
         report = build_report(folder)
     say(
         f"{status.done} rollouts: {status.successes} succeeded, {status.failures} failed, "
-        f"{status.not_evidence} are no evidence about the policy; {seconds / 60:.1f} minutes"
+        f"{status.done - status.successes - status.failures} are no evidence about the policy (stops, negative controls); {seconds / 60:.1f} minutes"
     )
     say(f"report: {report}")

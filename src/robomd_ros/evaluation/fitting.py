@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.core.errors import UnavailableError
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue
 from robomd_ros.learning.config import EmbeddingConfig
@@ -38,9 +39,13 @@ class Fitted:
     asker: Asker
 
     def answers(self, held: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """P(failure) of the held-out rollouts, in their order."""
+        """P(failure) of the held-out rollouts, in their order.
+
+        Raises:
+            UnavailableError: too few were held out to calibrate.
+        """
         if self.asker.heldout is None:
-            return np.full(int(held.sum()), np.nan)
+            raise UnavailableError(f"{int(held.sum())} held-out rollouts are too few to calibrate.")
         answered = dict(zip(self.asker.heldout.ids, self.asker.heldout.p_failure, strict=True))
         ids = (i for i, wanted in zip(self.known.ids, held, strict=True) if wanted)
         return np.array([answered[i] for i in ids])
