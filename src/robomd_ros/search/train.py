@@ -65,9 +65,9 @@ def train_search(
         )
     projection = known.reduced(config.dims) if config.space == "reduced" else known.full()
     rng = np.random.default_rng(seed)
-    with _one_thread_and_own_seeds():
+    with one_thread_and_own_seeds():
         env, actions = _make_env(known, config, projection, rng, logits, catalogue)
-        model = _make_algorithm(config, env, seed)
+        model = make_algorithm(config, env, seed)
         untrained = copy.deepcopy(model.policy)
         watcher = _Watcher(config.steps, progress, cancelled)
         model.learn(config.steps, callback=watcher)
@@ -116,7 +116,8 @@ def _place_actions(known: KnownSet, singles: Sequence[Perturbation]) -> Discrete
     return DiscreteActions(tuple(s.id for s in singles), centres)
 
 
-def _make_algorithm(config: SearchConfig, env: VecEnv, seed: int) -> BaseAlgorithm:
+def make_algorithm(config: SearchConfig, env: VecEnv, seed: int) -> BaseAlgorithm:
+    """The stable-baselines3 algorithm of a config, on one thread of the CPU."""
     common: dict[str, Any] = {
         "learning_rate": config.learning_rate,
         "gamma": config.gamma,
@@ -171,7 +172,7 @@ class _Watcher(BaseCallback):
 
 
 @contextmanager
-def _one_thread_and_own_seeds() -> Iterator[None]:
+def one_thread_and_own_seeds() -> Iterator[None]:
     """SB3 seeds the global generators and its small networks run fastest on one thread; put both back after."""
     threads, numpy_state, python_state = (
         torch.get_num_threads(),

@@ -1,0 +1,152 @@
+"""Which conditions to roll out next, from points, what was tried there and what is predicted: no catalogue, no model.
+
+A search is worth what its failures tell: a failure among others that were found already tells little, one that is far from
+them, or near to much that will probably fail, tells more. So a candidate's score is P(failure) times the worth of a failure
+there; a batch is chosen greedily, each choice counted as done.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.search.known import NearestIndex
+
+Points = NDArray[np.float32]
+_REACHED_BY, _REACHED_SHARE = 25, 0.5
+_STEEPNESS = 8.0
+_FAR = 1e3  # stands for "nothing was tried": no distance in a space of -1..1 comes near
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is known when a choice is made.
+
+    Attributes:
+        points: (N, D) candidates, equally far = equally different.
+        p_failure: (N,) predicted.
+        tried: (M, D) what was rolled out or is planned; M may be 0.
+        failed: (M,) whether it was seen failing.
+        radius: conditions nearer than this are variants of one failure.
+    """
+
+    points: Points
+    p_failure: NDArray[np.float64]
+    tried: Points
+    failed: NDArray[np.bool_]
+    radius: float
+
+    def __post_init__(self) -> None:
+        if len(self.p_failure) != len(self.points) or len(self.failed) != len(self.tried):
+            raise InvalidArgumentError(
+                f"{len(self.points)} points with {len(self.p_failure)} predictions and {len(self.tried)} tried with "
+                f"{len(self.failed)} outcomes: want as many."
+            )
+
+    def novelty(self) -> NDArray[np.float64]:
+        """(N,) distance to everything tried."""
+        return _distance_to(self.tried, self.points)
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a failure at a candidate is worth: a sum of three parts, each 0 to about 1.
+
+    Attributes:
+        distinct: of being farther than the radius from every failure found.
+        reach: of the predicted failures within the radius that no found failure is near to.
+        novelty: of the distance to everything tried, in radii, at most 1.5.
+        caution: exponent of P(failure): above 1 = rather the sure ones.
+    """
+
+    distinct: float = 1.0
+    reach: float = 0.5
+    novelty: float = 1.0
+    caution: float = 1.5
+
+
+def radius_of(points: Points, rng: np.random.Generator) -> float:
+    """The radius within which half of random conditions have one of 25 others: a scale that no outcome decides.
+
+    Args:
+        points: (N, D) random conditions, N >= 2.
+        rng: of the 25.
+    """
+    order = rng.permutation(len(points))
+    some = min(_REACHED_BY, max(1, len(points) // 2))
+    _, nearest = NearestIndex(points[order[:some]]).nearest(points[order[some:]])
+    return float(np.quantile(nearest, _REACHED_SHARE))
+
+
+def hunt(board: Board, count: int, worth: Worth | None = None) -> list[tuple[int, float]]:
+    """Choose candidates that probably fail and would tell most: (index, score), best first."""
+    w = worth or Worth()
+    risk = np.clip(board.p_failure, 0.0, 1.0)
+    alike = _alike(NearestIndex(board.points).distances(board.points), board.radius)
+    away, novelty = _distance_to(board.tried[board.failed], board.points), board.novelty()
+    # How much of the failing there is not near to a failure yet, (N,).
+    unreached = np.ones(len(risk))
+    for failure in board.tried[board.failed]:
+        near = np.linalg.norm(board.points - failure, axis=1)
+        unreached *= 1.0 - _alike(near, board.radius)
+    chosen: list[tuple[int, float]] = []
+    free = np.ones(len(risk), np.bool_)
+    while len(chosen) < count and free.any():
+        reach = alike @ (risk * unreached)
+        value = (
+            w.distinct * (1.0 - _alike(away, board.radius))
+            + w.reach * reach / max(float(reach.max()), 1e-12)
+            + w.novelty * np.minimum(novelty / board.radius, 1.5)
+        )
+        score = np.where(free, risk**w.caution * value, -math.inf)
+        best = int(np.argmax(score))
+        chosen.append((best, float(score[best])))
+        free[best] = False
+        unreached *= 1.0 - risk[best] * alike[best]
+        gap = np.linalg.norm(board.points - board.points[best], axis=1)
+        # It will fail with P = risk, and only a failure makes those around it less distinct.
+        away = np.minimum(away, np.maximum(gap, 2.0 * board.radius * (1.0 - risk[best])))
+        novelty = np.minimum(novelty, gap)
+    return chosen
+
+
+def risk_times_novelty(board: Board, count: int) -> list[tuple[int, float]]:
+    """The plain rule that `hunt` has to beat: P(failure) times the distance to everything tried."""
+    return greedy(board, board.p_failure, count)
+
+
+def greedy(
+    board: Board, value: NDArray[np.float64], count: int, saturate: float = math.inf
+) -> list[tuple[int, float]]:
+    """Largest value x novelty, where novelty is the distance to all tried and all chosen, at most `saturate` radii."""
+    novelty, most = board.novelty(), min(saturate * board.radius, _FAR)
+    free = np.ones(len(value), np.bool_)
+    chosen: list[tuple[int, float]] = []
+    while len(chosen) < count and free.any():
+        score = np.where(free, value * np.minimum(novelty, most), -math.inf)
+        best = int(np.argmax(score))
+        chosen.append((best, float(score[best])))
+        free[best] = False
+        novelty = np.minimum(novelty, np.linalg.norm(board.points - board.points[best], axis=1))
+    return chosen
+
+
+def without(board: Board, keep: NDArray[np.bool_]) -> Board:
+    """The board with some of its candidates only."""
+    return replace(board, points=board.points[keep], p_failure=board.p_failure[keep])
+
+
+def _alike(distance: NDArray, radius: float) -> NDArray[np.float64]:
+    """1 nearby, 1/2 at the radius, 0 far away."""
+    scaled = np.asarray(distance, np.float64) / max(radius, 1e-9)
+    return np.asarray(1.0 / (1.0 + scaled**_STEEPNESS))
+
+
+def _distance_to(places: Points, points: Points) -> NDArray[np.float64]:
+    if not len(places):
+        return np.full(len(points), _FAR)
+    return NearestIndex(places).nearest(points)[1].astype(np.float64)
