@@ -9,6 +9,7 @@ from pathlib import Path
 from robomd_ros.core.statistics import wilson
 from robomd_ros.core.variations import NOMINAL
 from robomd_ros.policies.bc import BcPolicy
+from sim_bridge.tasks import get_task
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Tally:
 
 _CARD = """# {title}
 
-A small visuomotor policy for robosuite Lift with {robot}, made to be diagnosed. It is an example, not a product.
+A small visuomotor policy for robosuite {environment} with {robot}, made to be diagnosed. It is an example, not a product.
 
 | | |
 | --- | --- |
@@ -49,7 +50,7 @@ A small visuomotor policy for robosuite Lift with {robot}, made to be diagnosed.
 | gives | {action_dim} numbers, {action_space}, {rate:g} Hz, horizon {horizon} |
 | network | four convolutions {channels} + BatchNorm, spatial softmax, MLP {hidden}x2; {parameters} parameters, {size:.0f} kB |
 | trained on | {demos} demonstrations ({steps} steps) of the scripted expert, nominal scene only |
-| made by | `python scripts/train_policy.py --robot {robot} --out {title}`, training seed {seed}, revision {revision} |
+| made by | `python scripts/train_policy.py --task {task} --robot {robot} --out {title}`, training seed {seed}, revision {revision} |
 | minutes | {minutes} |
 
 Success, 95 % Wilson interval, scenes from seed 500000 on (no demonstration and no study uses them):
@@ -85,6 +86,8 @@ def write_card(
     path.write_text(
         _CARD.format(
             title=path.parent.name,
+            task=info.task,
+            environment=get_task(info.task).environment,
             robot=info.robot,
             id=info.id,
             height=info.image_height,

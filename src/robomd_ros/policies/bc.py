@@ -44,6 +44,7 @@ class BcConfig:
         channels: of the four convolutions; the last one is the number of keypoints.
         temperature: of the spatial softmax; smaller = sharper.
         hidden: units of each of the two hidden layers.
+        points: hindsight points that the keypoints have to predict: the grasp, or the grasp and the place.
     """
 
     crop: int = 64
@@ -52,6 +53,7 @@ class BcConfig:
     channels: tuple[int, int, int, int] = (16, 24, 24, 20)
     temperature: float = 0.4
     hidden: int = 256
+    points: int = 1
 
 
 class SpatialSoftmax(nn.Module):
@@ -74,7 +76,7 @@ class SpatialSoftmax(nn.Module):
 
 
 class BcNetwork(nn.Module):
-    """Image and proprioception to action and grasp point; the buffers hold the training data's scale."""
+    """Image and proprioception to action and hindsight points; the buffers hold the training data's scale."""
 
     proprio_mean: Tensor
     proprio_std: Tensor
@@ -91,7 +93,7 @@ class BcNetwork(nn.Module):
             *_convolution(c3, c4),
             SpatialSoftmax((config.crop + 1) // 2, config.temperature),
         )
-        self.grasp_head = nn.Linear(2 * c4, 3)
+        self.grasp_head = nn.Linear(2 * c4, 3 * config.points)
         self.head = nn.Sequential(
             nn.Linear(2 * c4 + proprio_dim, config.hidden),
             nn.ReLU(),
@@ -99,7 +101,7 @@ class BcNetwork(nn.Module):
             nn.ReLU(),
             nn.Linear(config.hidden, action_dim),
         )
-        for name, size in (("proprio", proprio_dim), ("grasp", 3)):
+        for name, size in (("proprio", proprio_dim), ("grasp", 3 * config.points)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
 
@@ -111,8 +113,8 @@ class BcNetwork(nn.Module):
             proprio: (B, P) in its own units.
 
         Returns:
-            Action (B, A), not clipped, and the grasp point in its standard deviations (B, 3); the latter is only
-            there to be trained: it makes the keypoints look at the object.
+            Action (B, A), not clipped, and the points in their standard deviations (B, 3 K); the latter are only there
+            to be trained: they make the keypoints look at the objects.
         """
         keypoints = self.trunk(image - 0.5)
         state = (proprio - self.proprio_mean) / self.proprio_std

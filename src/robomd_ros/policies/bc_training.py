@@ -30,7 +30,8 @@ class DemoSet:
         proprio: (N, P) float32.
         actions: (N, A) float32, the expert's own (not the noisy one that was executed).
         demo: (N,) int64, which demo a step belongs to.
-        grasp: (M, 3) float32, last end-effector position of each demo [m]: a hindsight label, no object state.
+        grasp: (M, 3 K) float32, where the hand of each demo was when it grasped, then when it placed [m]: hindsight
+            labels, no object state.
         seeds: (M,) int64 of the scenes.
     """
 
@@ -146,6 +147,10 @@ class BcTrainer:
         self.proprio = torch.from_numpy(self.demos.proprio)
         self.actions = torch.from_numpy(self.demos.actions)
         grasp = torch.from_numpy(self.demos.grasp)
+        if grasp.shape[1] != 3 * self.network_config.points:
+            raise InvalidArgumentError(
+                f"demos: {grasp.shape[1]} numbers a grasp; {self.network_config.points} points want three each."
+            )
         if self.start is not None:
             self.network.load_state_dict(self.start.state_dict())
         else:
@@ -154,6 +159,8 @@ class BcTrainer:
         self.grasp = ((grasp - self.network.grasp_mean) / self.network.grasp_std)[
             torch.from_numpy(self.demos.demo)
         ]
+        ahead = _ahead(self.demos, self.network_config.points)
+        self.ahead = torch.from_numpy(ahead.repeat(3, axis=1).astype(np.float32))
 
     def run(self) -> BcNetwork:
         """All stages; returns the network in evaluation mode."""
@@ -198,7 +205,8 @@ class BcTrainer:
         image = augment(self.images[rows].float() / 255.0, stage, self.generator)
         action, grasp = self.network(image, self.proprio[rows])
         action_loss = nn.functional.smooth_l1_loss(action, self.actions[rows], beta=0.1)
-        grasp_loss = nn.functional.mse_loss(grasp, self.grasp[rows])
+        miss = nn.functional.mse_loss(grasp, self.grasp[rows], reduction="none")
+        grasp_loss = (miss * self.ahead[rows]).sum() / self.ahead[rows].sum()
         return action_loss + self.config.grasp_weight * grasp_loss, action_loss
 
     def _draw(self) -> Tensor:
@@ -207,6 +215,20 @@ class BcTrainer:
             return torch.randint(len(self.images), (batch,), generator=self.generator)
         weights = torch.from_numpy(self.weights)
         return torch.multinomial(weights, batch, replacement=True, generator=self.generator)
+
+
+def _ahead(demos: DemoSet, points: int) -> NDArray[np.bool_]:
+    """(N, points): whether a step has the point still before it. The last one always counts: nothing comes after it.
+
+    A point is where the gripper's command changes; what was there is no longer to be seen afterwards.
+    """
+    closing = demos.actions[:, -1] > 0
+    changed = np.concatenate([[False], (closing[1:] != closing[:-1]) & (np.diff(demos.demo) == 0)])
+    total = np.cumsum(changed)
+    first = np.searchsorted(demos.demo, demos.demo)  # step at which a step's demo begins
+    ahead = (total - total[first])[:, None] <= np.arange(points)
+    ahead[:, -1] = True
+    return ahead
 
 
 def augment(image: Tensor, stage: Stage, generator: torch.Generator) -> Tensor:
