@@ -75,6 +75,7 @@ setup(
         "transformers",
         "typer",
         "uvicorn",
+        "websockets",
     ],
     extras_require={
         "ros": [

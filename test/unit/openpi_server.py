@@ -93,7 +93,8 @@ async def main(metadata, status):
         max_size=None,
         process_request=healthz,
     ) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
+        sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         os._exit(0)  # a handler that sleeps is not waited for
 

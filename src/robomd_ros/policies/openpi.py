@@ -84,6 +84,7 @@ class OpenpiPolicy:
         Raises:
             PolicyError: the answer is late, missing, an error, or no actions.
         """
+        self._check_quiet()
         if not self._chunk:
             self._ask(observation, self.act_timeout)
         parts = self.mapping.parts(observation.proprio)
@@ -135,10 +136,20 @@ class OpenpiPolicy:
             )
         return metadata
 
-    def _ask(self, observation: Observation, timeout: float) -> None:
-        """Send one observation and take the chunk that answers it."""
+    def _check_quiet(self) -> None:
+        """Answer pings; a message now is one that nobody asked for."""
         if self._socket is None:
             raise PolicyError(f"{self._where}: not connected; reset starts a new rollout.")
+        try:
+            if self._socket.pending(time.monotonic() + self.act_timeout):
+                raise PolicyError("it sent a message that nobody asked for.")
+        except RobomdError as error:
+            self.close()
+            raise PolicyError(f"{self._where}: {error}") from error
+
+    def _ask(self, observation: Observation, timeout: float) -> None:
+        """Send one observation and take the chunk that answers it."""
+        assert self._socket is not None
         image, parts = observation.image, self.mapping.parts(observation.proprio)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise PolicyError(
@@ -147,8 +158,6 @@ class OpenpiPolicy:
         request = pack(self.mapping.message(observation, parts))
         deadline = time.monotonic() + timeout
         try:
-            if self._socket.pending(deadline):
-                raise PolicyError("it sent a message that nobody asked for.")
             self._socket.send(request, deadline)
         except RobomdError as error:
             self.close()
