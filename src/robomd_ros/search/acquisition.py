@@ -19,6 +19,8 @@ from robomd_ros.search.known import NearestIndex
 Points = NDArray[np.float32]
 _REACHED_BY, _REACHED_SHARE = 25, 0.5
 _STEEPNESS = 8.0
+APART = 0.05
+"""Conditions nearer than this are the same scene to the eye: never two of them in one choice."""
 _FAR = 1e3  # stands for "nothing was tried": no distance in a space of -1..1 comes near
 
 
@@ -87,31 +89,21 @@ def hunt(board: Board, count: int, worth: Worth | None = None) -> list[tuple[int
     w = worth or Worth()
     risk = np.clip(board.p_failure, 0.0, 1.0)
     alike = _alike(NearestIndex(board.points).distances(board.points), board.radius)
-    away, novelty = _distance_to(board.tried[board.failed], board.points), board.novelty()
-    # How much of the failing there is not near to a failure yet, (N,).
-    unreached = np.ones(len(risk))
-    for failure in board.tried[board.failed]:
-        near = np.linalg.norm(board.points - failure, axis=1)
-        unreached *= 1.0 - _alike(near, board.radius)
-    chosen: list[tuple[int, float]] = []
-    free = np.ones(len(risk), np.bool_)
-    while len(chosen) < count and free.any():
+    away = _distance_to(board.tried[board.failed], board.points)
+    unreached = _unreached(board)
+    pick = _Pick(board, count)
+    while pick.open:
         reach = alike @ (risk * unreached)
         value = (
             w.distinct * (1.0 - _alike(away, board.radius))
             + w.reach * reach / max(float(reach.max()), 1e-12)
-            + w.novelty * np.minimum(novelty / board.radius, 1.5)
+            + w.novelty * np.minimum(pick.novelty / board.radius, 1.5)
         )
-        score = np.where(free, risk**w.caution * value, -math.inf)
-        best = int(np.argmax(score))
-        chosen.append((best, float(score[best])))
-        free[best] = False
+        best, gap = pick.take(risk**w.caution * value)
         unreached *= 1.0 - risk[best] * alike[best]
-        gap = np.linalg.norm(board.points - board.points[best], axis=1)
         # It will fail with P = risk, and only a failure makes those around it less distinct.
         away = np.minimum(away, np.maximum(gap, 2.0 * board.radius * (1.0 - risk[best])))
-        novelty = np.minimum(novelty, gap)
-    return chosen
+    return pick.chosen
 
 
 def risk_times_novelty(board: Board, count: int) -> list[tuple[int, float]]:
@@ -123,21 +115,49 @@ def greedy(
     board: Board, value: NDArray[np.float64], count: int, saturate: float = math.inf
 ) -> list[tuple[int, float]]:
     """Largest value x novelty, where novelty is the distance to all tried and all chosen, at most `saturate` radii."""
-    novelty, most = board.novelty(), min(saturate * board.radius, _FAR)
-    free = np.ones(len(value), np.bool_)
-    chosen: list[tuple[int, float]] = []
-    while len(chosen) < count and free.any():
-        score = np.where(free, value * np.minimum(novelty, most), -math.inf)
-        best = int(np.argmax(score))
-        chosen.append((best, float(score[best])))
-        free[best] = False
-        novelty = np.minimum(novelty, np.linalg.norm(board.points - board.points[best], axis=1))
-    return chosen
+    pick, most = _Pick(board, count), min(saturate * board.radius, _FAR)
+    while pick.open:
+        pick.take(value * np.minimum(pick.novelty, most))
+    return pick.chosen
+
+
+class _Pick:
+    """One choice after the other; none that is nearly alike to another or, while there are others, to what was tried."""
+
+    def __init__(self, board: Board, count: int) -> None:
+        self.novelty = board.novelty()
+        self.chosen: list[tuple[int, float]] = []
+        self._points, self._count = board.points, count
+        self._free = self.novelty > APART
+        if self._free.sum() < count:
+            self._free[:] = True
+
+    @property
+    def open(self) -> bool:
+        """More are wanted, and there are some."""
+        return len(self.chosen) < self._count and bool(self._free.any())
+
+    def take(self, score: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+        """Take the free one of the largest score; its index and all distances to it, (N,)."""
+        best = int(np.argmax(np.where(self._free, score, -math.inf)))
+        self.chosen.append((best, float(score[best])))
+        gap = np.linalg.norm(self._points - self._points[best], axis=1).astype(np.float64)
+        self.novelty = np.minimum(self.novelty, gap)
+        self._free &= gap > APART
+        return best, gap
 
 
 def without(board: Board, keep: NDArray[np.bool_]) -> Board:
     """The board with some of its candidates only."""
     return replace(board, points=board.points[keep], p_failure=board.p_failure[keep])
+
+
+def _unreached(board: Board) -> NDArray[np.float64]:
+    """(N,) how little a found failure is near to each candidate: 1 = none."""
+    left = np.ones(len(board.points))
+    for failure in board.tried[board.failed]:
+        left *= 1.0 - _alike(np.linalg.norm(board.points - failure, axis=1), board.radius)
+    return left
 
 
 def _alike(distance: NDArray, radius: float) -> NDArray[np.float64]:

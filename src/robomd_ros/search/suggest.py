@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from robomd_ros.core.answers import MAX_QUESTIONS, Answer, Question
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.variations import Catalogue, Perturbation
+from robomd_ros.search.acquisition import Board, greedy, hunt, radius_of, without
 from robomd_ros.search.known import NearestIndex
 
 if TYPE_CHECKING:
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("search", "learn", "random", "space_filling")
 MAX_SUGGESTIONS = 64
-_CONTINUOUS, _PAIRS = 96, 32
+_CONTINUOUS, _PAIRS = 400, 32
 _PROPOSALS = 128
-_TOO_ALIKE = 0.05  # of the perturbation space: closer ones are the same scene to the eye
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def suggest(
 ) -> list[Suggestion]:
     """Choose what to roll out next, best first, no two nearly alike.
 
-    "search" multiplies the predicted risk with the distance to everything tried; half of the time only candidates
+    "search" takes what probably fails and tells most if it does (see acquisition.py); half of the time only candidates
     nearest to what the search policy proposes are looked at. "learn" takes the widest intervals, "random" the space of
     variations, "space_filling" what is farthest from everything tried. Without a trained model "search" and "learn"
     fill the space.
@@ -136,76 +137,67 @@ class _Ask:
     tried: Sequence[Perturbation]
     rng: np.random.Generator
 
-    def answers(self) -> list[Answer | None]:
+    @cached_property
+    def answers(self) -> list[Answer] | None:
         """One a candidate, in the pool's order; None = nothing is trained."""
         if self.asker is None:
-            return [None] * len(self.pool)
+            return None
         answers: list[Answer] = []
         for start in range(0, len(self.pool), MAX_QUESTIONS):
             part = [Question(p) for p in self.pool[start : start + MAX_QUESTIONS]]
             answers += sorted(self.asker.ask(part, evidence=0), key=lambda a: a.index)
-        return list(answers)
+        return answers
+
+    @cached_property
+    def board(self) -> Board:
+        """The candidates among everything tried; what failed once counts as found."""
+        points = self.space.vectors(self.pool)
+        risk = [a.p_failure for a in self.answers] if self.answers else [math.nan] * len(points)
+        failed = [self.asker is not None and self.asker.tally(p)[1] > 0 for p in self.tried]
+        return Board(
+            points,
+            np.array(risk, np.float64),
+            self.space.vectors(self.tried),
+            np.array(failed, np.bool_),
+            radius_of(points, np.random.default_rng(0)),
+        )
+
+    def suggestions(self, chosen: Sequence[tuple[int, float]], reason: str) -> list[Suggestion]:
+        """What was chosen; the reason's {p}, {low}, {high} and {away} are filled in."""
+        novelty, found = self.board.novelty(), []
+        for i, score in chosen:
+            risk = _Risk.of(self.answers[i] if self.answers else None)
+            away = (
+                f"{novelty[i]:.2f} from everything tried" if self.tried else "nothing was tried yet"
+            )
+            text = reason.format(p=risk.p, low=risk.low, high=risk.high, away=away)
+            found.append(Suggestion(self.pool[i], risk.p, score, text))
+        return found
+
+
+class _Risk(NamedTuple):
+    p: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, answer: Answer | None) -> _Risk:
+        if answer is None:
+            return cls(math.nan, math.nan, math.nan)
+        return cls(answer.p_failure, answer.p_low, answer.p_high)
 
 
 def _search(ask: _Ask, count: int) -> list[Suggestion]:
-    answers = ask.answers()
-    risk = np.array([a.p_failure if a else math.nan for a in answers])
+    reason = "predicted to fail with P = {p:.2f}, {away}."
     proposed = _proposed(ask)
-    allowed = proposed if proposed is not None and ask.rng.random() < 0.5 else None
-
-    def reason(i: int, novelty: float) -> str:
-        by = (
-            "near a point the search policy proposes, "
-            if proposed is not None and proposed[i]
-            else ""
-        )
-        return (
-            f"{by}predicted to fail with P = {risk[i]:.2f}, at {novelty:.2f} from everything tried."
-        )
-
-    # Distances grow with the square root of the number of factors: without this the search would only propose scenes in
-    # which everything is changed, and nobody could say what broke the policy.
-    return _pick(ask, count, risk / np.sqrt(_active(ask.pool)), answers, reason, allowed)
-
-
-def _learn(ask: _Ask, count: int) -> list[Suggestion]:
-    answers = ask.answers()
-    width = np.array([a.p_high - a.p_low if a else math.nan for a in answers])
-
-    def reason(i: int, novelty: float) -> str:
-        answer = answers[i]
-        ends = (answer.p_low, answer.p_high) if answer else (0.0, 1.0)
-        return f"the 90 % interval is wide, {ends[0]:.2f} to {ends[1]:.2f}, at {novelty:.2f} from everything tried."
-
-    # Novelty saturates: what is merely far teaches less than what is undecided.
-    return _pick(ask, count, width, answers, reason, saturate=0.5)
-
-
-def _space_filling(ask: _Ask, count: int) -> list[Suggestion]:
-    answers = ask.answers()
-    # Each further factor makes a scene farther from all others and tells less about each of them.
-    sparse = 1.0 / _active(ask.pool)
-
-    def reason(_: int, novelty: float) -> str:
-        return (
-            f"far from everything tried ({novelty:.2f})." if ask.tried else "nothing was tried yet."
-        )
-
-    return _pick(ask, count, sparse, answers, reason)
-
-
-def _random(ask: _Ask, count: int) -> list[Suggestion]:
-    order = ask.rng.permutation(len(ask.pool))[:count]
-    drawn = _Ask(ask.asker, [ask.pool[i] for i in order], ask.space, ask.tried, ask.rng)
-    return [
-        Suggestion(p, a.p_failure if a else math.nan, 0.0, "drawn at random.")
-        for p, a in zip(drawn.pool, drawn.answers(), strict=True)
-    ]
-
-
-def _active(pool: Sequence[Perturbation]) -> NDArray[np.float64]:
-    """Number of factors each candidate changes, (N,), at least 1."""
-    return np.array([max(1, len(p.variations)) for p in pool], np.float64)
+    if proposed is None or ask.rng.random() < 0.5:
+        return ask.suggestions(hunt(ask.board, count), reason)
+    # A few candidates share many proposals: what is missing comes from all of them.
+    rows = np.flatnonzero(proposed)
+    chosen = [(int(rows[i]), score) for i, score in hunt(without(ask.board, proposed), count)]
+    taken = {i for i, _ in chosen}
+    chosen += [c for c in hunt(ask.board, count) if c[0] not in taken]
+    return ask.suggestions(chosen[:count], "near a point the search policy proposes, " + reason)
 
 
 def _proposed(ask: _Ask) -> NDArray[np.bool_] | None:
@@ -222,36 +214,22 @@ def _proposed(ask: _Ask) -> NDArray[np.bool_] | None:
     return hit
 
 
-def _pick(
-    ask: _Ask,
-    count: int,
-    value: NDArray[np.float64],
-    answers: Sequence[Answer | None],
-    reason: Callable[[int, float], str],
-    allowed: NDArray[np.bool_] | None = None,
-    saturate: float = math.inf,
-) -> list[Suggestion]:
-    """Greedy: largest value x novelty, where novelty is the distance to all tried and all picked so far."""
-    vectors = ask.space.vectors(ask.pool)
-    novelty = np.full(len(ask.pool), np.inf)
-    if ask.tried:
-        _, novelty = NearestIndex(ask.space.vectors(ask.tried)).nearest(vectors)
-    free = np.ones(len(ask.pool), np.bool_)
-    picked: list[Suggestion] = []
-    while len(picked) < count and free.any():
-        score = value * np.minimum(novelty, min(saturate, 10.0))
-        open_ = free & allowed if allowed is not None and (free & allowed).any() else free
-        best = int(np.argmax(np.where(open_, score, -np.inf)))
-        answer = answers[best]
-        picked.append(
-            Suggestion(
-                ask.pool[best],
-                answer.p_failure if answer else math.nan,
-                float(score[best]),
-                reason(best, min(float(novelty[best]), 10.0)),
-            )
-        )
-        away = np.linalg.norm(vectors - vectors[best], axis=1)
-        novelty = np.minimum(novelty, away)
-        free &= away > _TOO_ALIKE
-    return picked
+def _learn(ask: _Ask, count: int) -> list[Suggestion]:
+    width = np.array([a.p_high - a.p_low for a in ask.answers or ()])
+    # Novelty saturates: what is merely far teaches less than what is undecided.
+    return ask.suggestions(
+        greedy(ask.board, width, count, saturate=0.3),
+        "the 90 % interval is wide, {low:.2f} to {high:.2f}, {away}.",
+    )
+
+
+def _space_filling(ask: _Ask, count: int) -> list[Suggestion]:
+    # Each further factor makes a scene farther from all others and tells less about each of them.
+    sparse = 1.0 / np.array([max(1, len(p.variations)) for p in ask.pool], np.float64)
+    return ask.suggestions(greedy(ask.board, sparse, count), "{away}.")
+
+
+def _random(ask: _Ask, count: int) -> list[Suggestion]:
+    drawn = ask.rng.permutation(len(ask.pool))[:count]
+    some = replace(ask, pool=[ask.pool[i] for i in drawn])
+    return some.suggestions([(i, 0.0) for i in range(len(drawn))], "drawn at random.")
