@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "learning": {"core"},
     "search": {"core", "learning"},
     "report": {"core", "learning", "search"},
+    "mending": {"core", "policies", "recording", "search"},
     "adapters": {"core", "learning", "search", "policies", "recording", "report", "arm"},
 }
 """Parts of robomd_ros a part may import besides itself; nodes, cli and graph.py may import all."""

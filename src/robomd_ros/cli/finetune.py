@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,7 +17,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from robomd_ros.cli.plan_data import (
     CostOption,
@@ -34,9 +32,9 @@ from robomd_ros.cli.plan_data import (
 )
 
 if TYPE_CHECKING:
-    from robomd_ros.mending.comparison import Comparison
     from robomd_ros.mending.finetune import Told
     from robomd_ros.mending.plan import Budget, DataPlan
+    from robomd_ros.mending.result import Mended
 
 app = typer.Typer(add_completion=False)
 console = Console()
@@ -104,7 +102,7 @@ def finetune(
             f"The new policy is in {out / 'policy'}. Test everything again with it in a study of its own, then compare."
         )
     else:
-        show_comparison(found)
+        show_result(found, plan.policy_id, str(out / "policy"))
 
 
 def _is_plan(source: Path) -> bool:
@@ -140,28 +138,23 @@ def _told() -> Iterator[Told]:
         yield told
 
 
-def show_comparison(found: Comparison) -> None:
+def show_result(found: Mended, old: str, new: str) -> None:
     """For people."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("condition", overflow="fold")
-    for name in ("demos", "failed", "after", "mended", "broken", "p", ""):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in sorted(found.rows, key=lambda r: (-r.before, r.after)):
-        table.add_row(
-            row.id, str(row.demos or "–"), f"{row.before}/{row.pairs}", f"{row.after}/{row.pairs}",
-            str(row.mended), str(row.broken), f"{row.p_value:.3f}", "" if row.verdict == "undecided" else row.verdict,
-        )  # fmt: skip
-    console.print(table)
-    worse = ", ".join(row.id for row in found.worse)
-    console.print(
-        f"Failures over {len(found.rows)} conditions: {_span(found.rate_before)} before, {_span(found.rate_after)} after, "
-        f"{_span(found.ratio)} of before (95 % intervals, {found.pairs} paired rollouts). "
-        + (f"Significantly worse: {worse}." if worse else "No condition is significantly worse.")
-        + " p: exact sign test of the scenes that changed, corrected for all conditions (Holm).",
-        highlight=False,
-        soft_wrap=True,
+    from robomd_ros.cli.compare_tables import comparison_table, sentence
+    from robomd_ros.core.statistics import wilson
+
+    console.print(comparison_table(found.comparison, old, new))
+    row = found.comparison.overall
+    before, after = (
+        f"{k / n:.3f} [{low:.3f}, {high:.3f}]"
+        for k, n in ((row.failures_a, row.n_a), (row.failures_b, row.n_b))
+        for low, high in [wilson(k, n)]
     )
-
-
-def _span(values: tuple[float, float, float]) -> str:
-    return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
+    ratio, low, high = found.ratio
+    lines = (
+        f"Failures over {len(found.comparison.rows)} conditions, each on the same scenes: {before} before, {after} after: "
+        f"{ratio:.2f} [{low:.2f}, {high:.2f}] of before (95 % intervals).",
+        sentence(found.comparison),
+    )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

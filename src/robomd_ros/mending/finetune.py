@@ -8,7 +8,6 @@ Everything lies in one folder, each part written whole or not at all, and what i
     replay.npz               demonstrations the policy was made from
     policy/                  the new policy
     before/, after/          studies of the old and the new policy on the same scenes
-    comparison.json          what came of it
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ from typing import Protocol
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, StorageError
 from robomd_ros.core.files import sync, write_atomic
 from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.study import Study
 from robomd_ros.core.variations import Catalogue, Perturbation
-from robomd_ros.mending.comparison import Comparison, compare
 from robomd_ros.mending.effect import Measured
 from robomd_ros.mending.plan import DataPlan
+from robomd_ros.mending.result import Mended, measured, mended
 from robomd_ros.mending.risks import catalogue_conditions
 from robomd_ros.policies.bc_finetuning import FineTuning
 from robomd_ros.policies.bc_training import DemoSet
@@ -37,7 +37,7 @@ TEST_SEEDS = 600_000
 DEMO_SEEDS = 1_200_000
 """Scenes of new demonstrations start here, each condition SEEDS_A_CONDITION further on."""
 SEEDS_A_CONDITION = 10_000
-PLAN, COMPARISON = "plan.json", "comparison.json"
+PLAN, BEFORE, AFTER = "plan.json", "before", "after"
 
 Told = Callable[[str, float, float], None]
 """Phase, how much of it is done, of how much."""
@@ -151,21 +151,16 @@ class MendingRun:
         self._wanted = [(catalogue.perturbation(e.id), e.demos) for e in plan.wanted]
         self._claim()
 
-    def run(self, told: Told = lambda phase, done, total: None) -> Comparison | None:
+    def run(self, told: Told = lambda phase, done, total: None) -> Mended | None:
         """Do what is not done yet; None = there is no tester."""
-        kept = self.folder / COMPARISON
-        if kept.is_file():
-            return Comparison.load(kept)
         self._demonstrate(told)
         self._tune(told)
         tester = self._ports.tester
         if tester is None:
             return None
-        before = self._test(tester, None, "before", told)
-        after = self._test(tester, self.folder / "policy", "after", told)
-        found = compare(before, after, {e.id: e.demos for e in self.plan.wanted})
-        found.save(kept)
-        return found
+        before = self._test(tester, None, BEFORE, told)
+        after = self._test(tester, self.folder / "policy", AFTER, told)
+        return mended(before, after, {e.id: e.demos for e in self.plan.wanted})
 
     def demo_file(self, perturbation: Perturbation) -> Path:
         """Where the demonstrations of one condition lie."""
@@ -266,15 +261,20 @@ class ByHand:
 
 
 def measured_in(folder: Path, catalogue: Catalogue) -> list[Measured]:
-    """What each condition's demonstrations did in a finished run. Raises StorageError where there is none."""
-    found = Comparison.load(folder / COMPARISON)
-    factors = {
-        row.id: [v.factor for v in catalogue.perturbation(row.id).variations] for row in found.rows
-    }
-    return [
-        Measured(
-            row.before, row.pairs, row.after, row.pairs, row.demos,
-            sum(o.demos for o in found.rows if o.id != row.id and factors[o.id] == factors[row.id] != []),
-        )
-        for row in found.rows
-    ]  # fmt: skip
+    """What each condition's demonstrations did in a finished run.
+
+    Raises:
+        StorageError: no run lies there.
+        UnknownIdError: it has not got as far as its tests.
+    """
+    plan = DataPlan.load(folder / PLAN)
+    studies = [Study.open(folder / name) for name in (BEFORE, AFTER)]
+    records = []
+    for study in studies:
+        with study.store(read_only=True) as store:
+            records.append(store.records(evidence_only=True, with_frames=False))
+    found = mended(records[0], records[1], {e.id: e.demos for e in plan.wanted})
+    names = [row.name for row in found.comparison.rows]
+    return measured(
+        found, {n: [v.factor for v in catalogue.perturbation(n).variations] for n in names}
+    )

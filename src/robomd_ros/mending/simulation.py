@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
@@ -68,23 +70,17 @@ class _Made:
 
     def demonstrate(self, orders: Sequence[Order]) -> Iterator[DemoSet]:
         """One set an order."""
-        try:
-            from sim_bridge.demos import TRAINING_SEEDS, DemoConfig
-            from sim_bridge.varied_demos import Wish, collect_varied
-        except ImportError as error:
-            raise UnavailableError(
-                f"demonstrations need the simulator, and {error.name} is not there: pip install ./sim_bridge"
-            ) from error
+        demos, varied = _expert_modules()
         info = self._policy.info
-        config = DemoConfig(
+        config = demos.DemoConfig(
             task=info.task,
             robot=info.robot,
-            noise=float(self._facts.get("noise", DemoConfig.noise)),
-            first_seed=int(self._facts.get("first_seed", TRAINING_SEEDS)),
+            noise=float(self._facts.get("noise", demos.DemoConfig.noise)),
+            first_seed=int(self._facts.get("first_seed", demos.TRAINING_SEEDS)),
             proprio=info.proprio,
         )
-        wishes = [Wish(o.perturbation, o.demos, o.first_seed) for o in orders]
-        yield from collect_varied(config, wishes, self._workers)
+        wishes = [varied.Wish(o.perturbation, o.demos, o.first_seed) for o in orders]
+        yield from varied.collect_varied(config, wishes, self._workers)
 
     def replay(self) -> DemoSet:
         """The unchanged scene again from the seeds that the policy was made of: no new demonstrations."""
@@ -151,6 +147,16 @@ class _Tester:
                 job = wanted.pop((record.perturbation.id, record.seed), None)
                 if job is not None and record.policy_id == study.meta.policy_id:
                     store.add(replace(record, id=job.rollout_id, purpose=job.purpose, recording=""))
+
+
+def _expert_modules() -> tuple[ModuleType, ModuleType]:
+    """The two modules of sim_bridge that demonstrate, imported when they are needed."""
+    try:
+        return import_module("sim_bridge.demos"), import_module("sim_bridge.varied_demos")
+    except ImportError as error:
+        raise UnavailableError(
+            f"demonstrations need the simulator, and {error.name} is not there: pip install ./sim_bridge"
+        ) from error
 
 
 def _study(spec: str, folder: Path) -> Study:
