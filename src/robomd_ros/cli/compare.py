@@ -81,11 +81,12 @@ def compare_command(
     if as_json:
         typer.echo(json.dumps(comparison_json(found, **names, **more), indent=2))
     else:
-        _show(found, **names)
+        show(found, **names)
     raise typer.Exit(EXIT[found.verdict])
 
 
-def _show(found: Comparison, a: str, b: str) -> None:
+def show(found: Comparison, a: str, b: str) -> None:
+    """Print a comparison."""
     console = Console()
     console.print(comparison_table(found, a, b))
     for text in (*found.notes, sentence(found)):

@@ -26,6 +26,7 @@ COMMANDS = {
     "finetune": "Carry such a plan out in simulation, and test everything again.",
     "evaluate": "Re-make the tables of docs/RESULTS.md, with the baselines beside them.",
     "compare": "Is policy B better or worse than A, under each condition and overall?",
+    "minimize": "The smallest part of a failing combination that still makes the policy fail.",
     "policy": "List, check and serve policies under test.",
 }
 """Each is a module of this package with a typer `app`, imported when it is called."""

@@ -197,8 +197,11 @@ def decide(
     if len(rows) == 1:
         row = _judge(rows, config.alpha)[0]
         return Comparison((row,), replace(row, name=OVERALL), config, paired, notes)
-    judged = _judge(rows, config.alpha / 2)
-    return Comparison(judged, _judge([overall], config.alpha / 2)[0], config, paired, notes)
+    judged, whole = _judge(rows, config.alpha / 2), _judge([overall], config.alpha / 2)[0]
+    shown = {row.verdict for row in judged}
+    if whole.verdict is Verdict.UNDECIDED and shown <= {Verdict.NO_WORSE, Verdict.BETTER}:
+        whole = replace(whole, verdict=Verdict.NO_WORSE)  # a mean of differences below the margin
+    return Comparison(judged, whole, config, paired, notes)
 
 
 def _judge(rows: Sequence[Row], alpha: float) -> tuple[Row, ...]:

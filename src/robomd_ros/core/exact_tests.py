@@ -97,11 +97,9 @@ def tango_z(worse: float, better: float, n: float, difference: float) -> float:
     q = max(0.0, -difference, (linear + root) / (4 * n))
     variance = n * (2 * q + difference * (1 - difference))
     gap = worse - better - n * difference
-    return (
-        gap / math.sqrt(variance)
-        if variance > 1e-12
-        else math.copysign(math.inf, gap) * (abs(gap) > 1e-9)
-    )
+    if variance > 1e-12:
+        return gap / math.sqrt(variance)
+    return math.copysign(math.inf, gap) if abs(gap) > 1e-9 else 0.0
 
 
 def tango_interval(
