@@ -17,7 +17,7 @@ from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.statistics import wilson
 
 _NORMAL = NormalDist()
-_STEPS = 50
+_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _weighted(
 
 
 def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Largest number from low to high up to which `holds` is true, to 1e-14."""
+    """Largest number from low to high up to which `holds` is true, to 1e-11."""
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
