@@ -146,7 +146,8 @@ class MendingRun:
             raise InvalidArgumentError(
                 f"the plan is about policy {plan.policy_id}, not {ports.tuner.policy_id}: plan from a study of that one."
             )
-        self.folder, self.plan, self.config, self._ports = folder, plan, config, ports
+        self.folder, self.plan, self.catalogue, self.config = folder, plan, catalogue, config
+        self._ports = ports
         self._conditions = catalogue_conditions(catalogue)
         self._wanted = [(catalogue.perturbation(e.id), e.demos) for e in plan.wanted]
         self._claim()
