@@ -113,9 +113,9 @@ def _plan(source: Path, out: Path, spent: Budget, learnt_from: list[Path] | None
     """That of the run that is gone on with, else the given one, else one made now."""
     from robomd_ros.mending.plan import DataPlan
 
-    kept = out / "plan.json"
     if (out / "run.json").is_file() and not _is_plan(source):
-        return DataPlan.load(kept)
+        typer.echo(f"Going on with the plan that lies in {out}.", err=True)
+        return DataPlan.load(out / "plan.json")
     return (
         DataPlan.load(source)
         if _is_plan(source)

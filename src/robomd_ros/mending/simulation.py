@@ -11,6 +11,7 @@ from typing import Any
 
 from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
 from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.store import RolloutStore
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import Perturbation
 from robomd_ros.mending.finetune import ByHand, MendConfig, Order, Ports
@@ -35,9 +36,13 @@ def simulation(policy: str, workers: int = 1, known: Study | None = None, replay
         replay: old demonstrations to be made again from their seeds; 0 = as many as it was made of.
 
     Raises:
-        InvalidArgumentError: a policy of another kind.
+        InvalidArgumentError: a policy of another kind, or a study of another policy.
     """
     old = _load(policy)
+    if known is not None and known.meta.policy_id != old.info.id:
+        raise InvalidArgumentError(
+            f"{known.folder} is about policy {known.meta.policy_id}, not {old.info.id}: its rollouts say nothing of this one."
+        )
     return Ports(_Made(old, workers, replay), _Tuner(old), _Tester(policy, workers, known))
 
 
@@ -134,19 +139,19 @@ class _Tester:
         ]
         with opened.store() as store:
             if policy is None and self._known is not None:
-                self._take_over(opened, store, jobs)
+                _take_over(self._known, store, jobs)
             yield from (store.get(j.rollout_id, False) for j in jobs if store.holds(j.rollout_id))
             yield from run_jobs(opened, store, jobs, spec, self._workers, keep_recordings=False)
 
-    def _take_over(self, study: Study, store: Any, jobs: Sequence[Any]) -> None:
-        """Rollouts of the same policy, condition and scene that are known already."""
-        wanted = {(j.perturbation.id, j.seed): j for j in jobs if not store.holds(j.rollout_id)}
-        assert self._known is not None
-        with self._known.store(read_only=True) as known:
-            for record in known.records(evidence_only=True):
-                job = wanted.pop((record.perturbation.id, record.seed), None)
-                if job is not None and record.policy_id == study.meta.policy_id:
-                    store.add(replace(record, id=job.rollout_id, purpose=job.purpose, recording=""))
+
+def _take_over(source: Study, store: RolloutStore, jobs: Sequence[Any]) -> None:
+    """Copy rollouts of the same policy, condition and scene that another study holds."""
+    wanted = {(j.perturbation.id, j.seed): j for j in jobs if not store.holds(j.rollout_id)}
+    with source.store(read_only=True) as known:
+        for record in known.records(evidence_only=True, policy_id=source.meta.policy_id):
+            job = wanted.pop((record.perturbation.id, record.seed), None)
+            if job is not None:
+                store.add(replace(record, id=job.rollout_id, purpose=job.purpose, recording=""))
 
 
 def _expert_modules() -> tuple[ModuleType, ModuleType]:

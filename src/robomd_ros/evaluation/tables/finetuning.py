@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robomd_ros.core.comparison import Verdict
+from robomd_ros.core.errors import UnavailableError
 from robomd_ros.core.study import Study
 from robomd_ros.core.variations import NOMINAL, load_catalogue
 from robomd_ros.evaluation import datasets
@@ -21,7 +22,7 @@ from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 from robomd_ros.mending.effect import ASSUMED
 from robomd_ros.mending.finetune import MendConfig, MendingRun, Order, Ports
-from robomd_ros.mending.plan import Budget, DataPlan, allocate, describe, setup_costs
+from robomd_ros.mending.plan import Budget, allocate, describe, setup_costs
 from robomd_ros.mending.result import Mended, measured
 from robomd_ros.mending.risks import Risk, catalogue_conditions, risks_of_rollouts
 from robomd_ros.mending.simulation import simulation
@@ -103,9 +104,7 @@ def finetuned(
         _SharedReplay(ports, folder / f"replay_{replayed}.npz"), ports.tuner, ports.tester
     )
     run = MendingRun(folder / f"{under}_{demos}_{seed}_{digest}", plan, catalogue, config, shared)
-    found = run.run()
-    assert found is not None
-    return _plain(found, plan, run)
+    return _plain(run, run.run())
 
 
 def spread(risks: Sequence[Risk], demos: int, under: str, seed: int) -> NDArray[np.int64]:
@@ -144,7 +143,10 @@ class _SharedReplay:
         return DemoSet.load(self._kept)
 
 
-def _plain(found: Mended, plan: DataPlan, run: MendingRun) -> dict[str, Any]:
+def _plain(run: MendingRun, found: Mended | None) -> dict[str, Any]:
+    if found is None:
+        raise UnavailableError("the fine-tuned policy could not be tested: there is no simulator.")
+    plan = run.plan
     rows, overall = found.comparison.rows, found.comparison.overall
     files = [run.demo_file(run.catalogue.perturbation(e.id)) for e in plan.wanted]
     factors = {
