@@ -121,3 +121,18 @@ def up_to(height: float) -> Callable[[TrueState], Floats]:
 def carry(held: str, goal: Callable[[TrueState], Floats]) -> Callable[[TrueState], Floats]:
     """Aim so that what the hand holds, however it holds it, comes to the goal."""
     return lambda state: state.eef_position + goal(state) - state.position(held)
+
+
+def at(x: float, y: float, z: float) -> Callable[[TrueState], Floats]:
+    """Aim at a point of the world [m]."""
+    return lambda state: np.array([x, y, z])
+
+
+def past(start: str, end: str, by: float) -> Callable[[TrueState], Floats]:
+    """Aim at a point on the line from one thing to another, `by` beyond the other [m]."""
+
+    def aim(state: TrueState) -> Floats:
+        way = state.position(end) - state.position(start)
+        return state.position(end) + way * by / np.linalg.norm(way)
+
+    return aim

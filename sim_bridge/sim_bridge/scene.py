@@ -70,7 +70,7 @@ def _build(task: Task, robot: str, rate: float, horizon: int) -> Any:
         ignore_done=True,
         hard_reset=False,
         renderer="mujoco",
-        seed=_BUILD_SEED,
+        **({"seed": _BUILD_SEED} if task.seeded else {}),
     )
     things = {thing.name: thing for thing in env.model.mujoco_objects}
     env.placement_initializer = Placement(things, task.spots)

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from robomd_ros.core.errors import PolicyError, StorageError
+from robomd_ros.core.errors import InvalidArgumentError, PolicyError, StorageError
 from robomd_ros.policies.base import Observation, PolicyInfo
-from robomd_ros.policies.bc import BcPolicy, SpatialSoftmax, load_bc, prepare_image
-from robomd_ros.policies.bc_training import BcTrainer, BcTrainingConfig, DemoSet, Stage, augment
+from robomd_ros.policies.bc import BcConfig, BcPolicy, SpatialSoftmax, load_bc, prepare_image
+from robomd_ros.policies.bc_training import (
+    BcTrainer,
+    BcTrainingConfig,
+    DemoSet,
+    Stage,
+    _ahead,
+    augment,
+)
 from robomd_ros.policies.loader import list_policies, load_policy
 
 INFO = PolicyInfo(
@@ -63,6 +70,23 @@ def test_training_fits_what_it_sees():
     before = trainer._loss(config.stages[0])[1].item()
     trainer.run().train()
     assert trainer._loss(config.stages[0])[1].item() < 0.5 * before
+
+
+def test_a_point_counts_while_it_is_still_ahead_and_the_last_one_always():
+    demos = toy_demos()
+    grip = np.full(24, -1.0)
+    grip[4:9] = 1.0  # the first demo grasps at step 4 and places at 9, the second grasps at 20
+    grip[20:] = 1.0
+    demos.actions[:, -1] = grip
+    ahead = _ahead(demos, 2)
+    assert ahead[:, 1].all()
+    assert np.flatnonzero(~ahead[:, 0]).tolist() == [*range(4, 12), *range(20, 24)]
+    assert _ahead(demos, 1).all()
+
+
+def test_demonstrations_with_other_points_than_the_network_are_refused():
+    with pytest.raises(InvalidArgumentError, match="2 points want three each"):
+        BcTrainer(toy_demos(), INFO, BcConfig(points=2))
 
 
 def test_folder_round_trip_keeps_every_action(tmp_path):

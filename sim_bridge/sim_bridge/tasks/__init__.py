@@ -1,10 +1,10 @@
 """The tasks of the simulator, one file each."""
 
 from robomd_ros.core.errors import InvalidArgumentError
-from sim_bridge.tasks import lift, stack
+from sim_bridge.tasks import can, lift, square, stack, threading
 from sim_bridge.tasks.base import Task
 
-_ALL = {module.TASK.name: module.TASK for module in (lift, stack)}
+_ALL = {module.TASK.name: module.TASK for module in (lift, stack, can, square, threading)}
 TASKS = tuple(_ALL)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.core.errors import InvalidArgumentError
 from sim_bridge.expert import Leg, WaypointExpert
 
 FULL_TURN = (0.0, 2 * np.pi)
@@ -61,6 +62,7 @@ class Task:
         sizes: factor to the visual geoms it resizes, likewise; see Appearance.
         legs: of the expert.
         camera: what is seen.
+        seeded: the environment takes robosuite 1.5's `seed`.
         register: makes robosuite know the environment; raises UnavailableError where that needs what is not installed.
     """
 
@@ -73,10 +75,13 @@ class Task:
     sizes: Mapping[str, tuple[str, ...]]
     legs: tuple[Leg, ...]
     camera: Camera = field(default_factory=Camera)
+    seeded: bool = True
     register: Callable[[], None] = lambda: None
 
     def expert(self) -> WaypointExpert:
-        """A new expert."""
+        """A new expert. Raises InvalidArgumentError where nobody wrote one."""
+        if not self.legs:
+            raise InvalidArgumentError(f"there is no scripted expert for task {self.name}.")
         return WaypointExpert(self.legs)
 
 
@@ -96,11 +101,11 @@ class Placement:
         return {name: self._draw(thing, spot) for name, (thing, spot) in self._things.items()}
 
     def _draw(self, thing: Any, spot: Spot) -> tuple[NDArray[np.float64], NDArray[np.float64], Any]:
-        from robosuite.utils.transform_utils import quat_multiply
-
         x, y = self.rng.uniform(*spot.x), self.rng.uniform(*spot.y)
         angle = self.rng.uniform(*spot.angle)
         quaternion = np.array([np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2)])
         if hasattr(thing, "init_quat"):
+            from robosuite.utils.transform_utils import quat_multiply
+
             quaternion = quat_multiply(quaternion, thing.init_quat)
         return np.array([x, y, spot.surface - thing.bottom_offset[-1]]), quaternion, thing
