@@ -88,7 +88,7 @@ def compare_command(
 def show(found: Comparison, a: str, b: str) -> None:
     """Print a comparison."""
     console = Console()
-    console.print(comparison_table(found, a, b))
+    console.print(comparison_table(found, a, b, console.width))
     for text in (*found.notes, sentence(found)):
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from robomd_ros.core.comparison import Comparison, ComparisonConfig, Row, Verdict
 
+WIDE = 100
+"""Terminals from so many characters on get all columns."""
 STYLES = {
     Verdict.BETTER: "bold green",
     Verdict.NO_WORSE: "green",
@@ -21,32 +23,40 @@ STYLES = {
 }
 
 
-def comparison_table(found: Comparison, a: str, b: str) -> Table:
-    """One row a condition, worst for B first, and the overall one at the end."""
-    percent = 100 * (1 - found.config.alpha)
+def comparison_table(found: Comparison, a: str, b: str, width: int = 120) -> Table:
+    """One row a condition, worst for B first, and the overall one at the end; a wide terminal gets both rates' intervals."""
+    percent = f"{100 * (1 - found.config.alpha):g} %"
+    wide = width >= WIDE
     table = Table(
         title=f"A = {a}, B = {b}: failures, {'same scenes' if found.paired else 'independent samples'}",
         title_justify="left",
+        caption=f"Intervals at {percent} and p are of each row alone; the last column is corrected for their number.",
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     table.add_column("condition", overflow="fold", ratio=1)
-    for name in ("A", "B", "B - A", f"{percent:g} % interval", "p", "B is"):
+    rates = ("A", "rate", "B", "rate") if wide else ("A", "B")
+    for name in (*rates, "B - A", "interval", "p", "B is"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in sorted(found.rows, key=lambda r: -_or(r.difference, -2.0)):
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row, found.config, wide))
     table.add_section()
-    table.add_row(*_cells(found.overall))
+    table.add_row(*_cells(found.overall, found.config, wide))
     return table
 
 
-def _cells(row: Row) -> tuple[str | Text, ...]:
+def _cells(row: Row, config: ComparisonConfig, wide: bool) -> tuple[str | Text, ...]:
     known = math.isfinite(row.difference)
     p = min(1.0, 2 * min(row.p_worse, row.p_better))
+    counts = []
+    for failures, n in ((row.failures_a, row.n_a), (row.failures_b, row.n_b)):
+        counts.append(f"{failures}/{n}")
+        if wide:
+            counts.append("{:.2f} – {:.2f}".format(*row.rate_interval(failures, n, config)))
     return (
         row.name,
-        f"{row.failures_a}/{row.n_a}",
-        f"{row.failures_b}/{row.n_b}",
+        *counts,
         f"{row.difference:+.2f}" if known else "–",
         f"{row.low:+.2f} … {row.high:+.2f}",
         f"{p:.3f}" if p >= 0.001 else "<0.001",
