@@ -105,6 +105,10 @@ def test_list_and_copy(study, capfd, tmp_path):
         (("show", "/nowhere"), "no study in /nowhere"),
         (("copy", "no_such", "/tmp/x"), "no study in no_such"),
         (("collect", "/tmp/x", "--policy", "no_such"), "no_such"),
+        (
+            ("collect", "/tmp/x", "--policy", "lift_panda_bc", "--task", "stack"),
+            "was made for lift with Panda, not stack",
+        ),
         (("compact", "lift_panda"), "robomd study copy lift_panda"),
         (("check", "lift_panda", "--repair"), "robomd study copy lift_panda"),
     ],

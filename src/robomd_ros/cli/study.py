@@ -170,8 +170,8 @@ def collect(
         Path, typer.Argument(help="Folder; made when it is not there, gone on with when it is.")
     ],
     policy: PolicyOption,
-    task: Annotated[str, typer.Option(help="Of a new study.")] = "lift",
-    robot: Annotated[str, typer.Option(help="Of a new study: Panda or UR5e.")] = "Panda",
+    task: Annotated[str, typer.Option(help="Of a new study; empty = the policy's.")] = "",
+    robot: Annotated[str, typer.Option(help="Of a new study; empty = the policy's.")] = "",
     rollouts: Annotated[
         int, typer.Option(min=1, help="Of the policy; controls come on top.")
     ] = 100,
@@ -227,10 +227,14 @@ def _study_of(path: Path, policy: str, task: str, robot: str) -> Study:
     from robomd_ros.policies.loader import load_policy
 
     under_test = load_policy(policy)
-    policy_id = under_test.info.id
+    info, policy_id = under_test.info, under_test.info.id
     under_test.close()
+    if (task or info.task, robot or info.robot) != (info.task, info.robot):
+        raise InvalidArgumentError(
+            f"policy {policy_id} was made for {info.task} with {info.robot}, not {task or info.task} with {robot or info.robot}."
+        )
     if not (path / "study.json").is_file():
-        return Study.create(path, StudyMeta(task, robot, policy_id))
+        return Study.create(path, StudyMeta(info.task, info.robot, policy_id))
     study = Study.open(path)
     if study.meta.policy_id != policy_id:
         raise InvalidArgumentError(
