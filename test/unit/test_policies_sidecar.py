@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robomd_ros.cli import main as cli
 from robomd_ros.core.errors import PolicyError, StorageError, UnavailableError, UnknownIdError
 from robomd_ros.policies.base import Observation
 from robomd_ros.policies.loader import load_policy
@@ -239,6 +240,11 @@ def test_a_missing_file_is_said_before_anything_is_started(path):
 def test_an_unknown_family_names_the_known_ones():
     with pytest.raises(UnknownIdError, match="robomimic"):
         load_sidecar("robomagic", "x")
+
+
+def test_the_command_refuses_an_unknown_family(capsys):
+    assert cli.run(["policy", "env", "robomagic"]) != 0
+    assert "robomimic" in capsys.readouterr().err
 
 
 def test_our_packages_are_not_mixed_into_the_other_environment():

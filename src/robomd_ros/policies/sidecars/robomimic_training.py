@@ -249,9 +249,9 @@ def _widen(model: Any) -> None:
     """Images with the channels last in memory: faster on a CPU; the weights stay what they are."""
     import torch
 
-    for part in (model, getattr(model, "planner", None), getattr(model, "actor", None)):
-        if hasattr(part, "nets"):
-            part.nets.to(memory_format=torch.channels_last)
+    parts = [model.planner, model.actor] if hasattr(model, "planner") else [model]
+    for part in parts:
+        part.nets.to(memory_format=torch.channels_last)
 
 
 def _losses(log: Mapping[str, float]) -> dict[str, float]:
