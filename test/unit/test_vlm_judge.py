@@ -17,6 +17,9 @@ from robomd_ros.evaluation.chat_client import (
     config_from_environment,
     image_part,
 )
+from robomd_ros.evaluation.plan import Plan
+from robomd_ros.evaluation.steps import Result, Results
+from robomd_ros.evaluation.tables import ranking
 from robomd_ros.evaluation.vlm_judge import (
     Case,
     Judgement,
@@ -24,9 +27,9 @@ from robomd_ros.evaluation.vlm_judge import (
     case_before,
     case_whole,
     draw_pairs,
-    judge_rollouts,
     read_verdict,
 )
+from robomd_ros.evaluation.vlm_row import judge_cell, judge_note, judge_rollouts
 
 RED = np.full((12, 16, 3), (200, 30, 30), np.uint8)
 BLUE = np.full((12, 16, 3), (30, 30, 200), np.uint8)
@@ -307,3 +310,35 @@ def test_a_case_is_told_nothing_of_its_outcome():
 
     assert "true" not in said
     assert "success" not in said
+
+
+def test_a_table_says_what_was_judged_or_why_there_is_no_row():
+    found = judged(Model(lambda _: {"content": "Hard to say."}), rollouts(), pairs=10)
+
+    assert judge_cell(found) == "0.500 [0.500, 0.500] (50.0 %)"
+    assert "looker" in judge_note([found, None])
+    assert "in 10 of 10" in judge_note([found, None])
+    assert judge_cell(None) == "–"
+    assert "no endpoint was given" in judge_note([None, None])
+
+
+def test_the_ranking_table_asks_the_judge_where_an_endpoint_is_given(monkeypatch, tmp_path):
+    def asked():
+        return [
+            step.name for step in ranking.steps(Plan(tmp_path, quick=True)) if "vlm" in step.name
+        ]
+
+    monkeypatch.delenv("ROBOMD_VLM_URL", raising=False)
+    assert asked() == []
+    monkeypatch.setenv("ROBOMD_VLM_URL", "http://127.0.0.1:1/v1")
+    assert asked() == ["ranking/lift/vlm_0", "ranking/lift/vlm_5"]
+
+    step = next(step for step in ranking.steps(Plan(tmp_path, quick=True)) if "vlm" in step.name)
+    with pytest.raises(UnavailableError, match="name of a model"):
+        step.run(tmp_path)
+    results = Results(tmp_path / "results.json")
+    value = judged(Model(), rollouts(), pairs=20)
+    results.add(step, Result(step.key, value, 1.0))
+    shown = ranking.render(results, Plan(tmp_path, quick=True))
+    assert "| VLM judge, 0 shots | 1.000 [1.000, 1.000] (100.0 %) |" in shown
+    assert "VLM judge: looker" in shown

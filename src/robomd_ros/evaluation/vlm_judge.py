@@ -12,32 +12,26 @@ pair. A refusal or an answer without a verdict counts as a tie, one half, and is
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robomd_ros.core.errors import InvalidArgumentError, TooLargeError, UnavailableError
+from robomd_ros.core.errors import InvalidArgumentError, TooLargeError
 from robomd_ros.core.records import RolloutRecord, Trace
 from robomd_ros.evaluation.chat_client import (
     ChatClient,
-    ChatConfig,
     Content,
     Reply,
-    config_from_environment,
     image_part,
     text_part,
 )
 
-PAIRS = 500
 VIDEO_FRAMES = 7  # of each of the two: 15 frames a pair in the paper
-EXAMPLE_SCENES = 5  # one scene in five is kept for the solved pairs
 SAMPLES = 1000
 
 _INSTRUCTION = (
@@ -216,77 +210,6 @@ def draw_pairs(failed: NDArray[np.bool_], count: int, rng: np.random.Generator) 
             f"{len(failures)} failures and {len(successes)} successes: a pair wants one of each."
         )
     return np.stack([rng.choice(failures, count), rng.choice(successes, count)], axis=1)
-
-
-def judge_rollouts(
-    config: ChatConfig,
-    records: Sequence[RolloutRecord],
-    shots: int = 0,
-    pairs: int = PAIRS,
-    seed: int = 0,
-    see: Callable[[RolloutRecord], Case] | None = None,
-) -> dict[str, Any]:
-    """Ranking accuracy of the judge on rollouts of one policy.
-
-    Args:
-        config: of the endpoint.
-        records: evidence with seeds; one scene in five is kept for the solved pairs, whether they are shown or not.
-        shots: solved pairs shown before every question.
-        pairs: to ask about.
-        seed: of the drawing.
-        see: makes the case of a record; None = `case_before`, the frame before the policy moves.
-
-    Returns:
-        Plain values: accuracy, low, high, pairs, ties (refused, unparsable), first, calls, model, shots, whole.
-    """
-    usable = [r for r in records if r.is_evidence and r.first_frame is not None]
-    kept = np.array([r.seed % EXAMPLE_SCENES == 0 for r in usable], np.bool_)
-    cases = [(see or case_before)(r) for r in usable]
-    failed = np.array([case.failed for case in cases], np.bool_)
-    rng = np.random.default_rng(seed)
-    examples = _solved(cases, failed, kept, shots, rng)
-    asked = [case for case, is_kept in zip(cases, kept, strict=True) if not is_kept]
-    drawn = draw_pairs(failed[~kept], pairs, rng)
-    about = f"The robot is a {usable[0].robot}, its task is {usable[0].task!r}."
-    with ChatClient(config) as client:
-        found = VlmJudge(client, about, examples, see is not None).judge(asked, drawn, rng)
-    low, high = found.interval(rng)
-    return {
-        "accuracy": found.accuracy, "low": low, "high": high, "pairs": pairs, "refused": found.refused,
-        "unparsable": found.unparsable, "first": found.first, "calls": found.calls, "model": config.model, "shots": shots,
-        "whole": see is not None,
-    }  # fmt: skip
-
-
-def judge_dataset(
-    studies: Path, data: Any, shots: int, pairs: int, seed: int = 0
-) -> dict[str, Any]:
-    """`judge_rollouts` as a step of an evaluation; the endpoint is that of the environment. Raises UnavailableError."""
-    from robomd_ros.evaluation import datasets
-
-    try:
-        config = config_from_environment(os.environ)
-    except InvalidArgumentError as error:
-        raise UnavailableError(str(error)) from error
-    return judge_rollouts(config, datasets.records(data, studies), shots, pairs, seed)
-
-
-def _solved(
-    cases: Sequence[Case],
-    failed: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    shots: int,
-    rng: np.random.Generator,
-) -> list[tuple[Case, Case]]:
-    if not shots:
-        return []
-    at = np.flatnonzero(kept)
-    if not len(at):
-        raise InvalidArgumentError(
-            "no scene is left for the solved pairs: seeds divisible by 5 are kept for them."
-        )
-    drawn = draw_pairs(failed[at], shots, rng)
-    return [(cases[at[f]], cases[at[s]]) for f, s in drawn]
 
 
 def _failed(record: RolloutRecord) -> bool:

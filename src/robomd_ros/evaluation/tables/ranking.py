@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.markdown import table, with_interval
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
+from robomd_ros.evaluation.vlm_row import judge_cell, judge_note
 
 TITLE = "Ranking accuracy on the finite catalogue, seen variations"
 VERSION = 1
 PAIRS = 500
+SHOTS = (0, 5)
 IMAGE_EPOCHS = {"cnn": 1.0, "resnet": 0.2}
 """Part of the paper's 200 epochs: the ResNet does not get better after a fifth of them, and the CPU is slow."""
 
@@ -73,7 +76,28 @@ def steps(plan: Plan) -> list[Step]:
                 made.append(
                     Step(f"{name}/{network}", f"{here}:image_network", arguments, data, VERSION)
                 )
+        made += _judge_steps(plan, task, data)
     return made
+
+
+def _judge_steps(plan: Plan, task: str, data: Mapping[str, Dataset]) -> list[Step]:
+    """The VLM judge, where an endpoint is given."""
+    if not os.environ.get("ROBOMD_VLM_URL"):
+        return []
+    call, model = (
+        "robomd_ros.evaluation.vlm_row:judge_dataset",
+        os.environ.get("ROBOMD_VLM_MODEL", ""),
+    )
+    return [
+        Step(
+            f"ranking/{task}/vlm_{shots}",
+            call,
+            {"shots": shots, "pairs": 20 if plan.quick else PAIRS, "model": model},
+            data,
+            VERSION,
+        )
+        for shots in SHOTS
+    ]
 
 
 def render(results: Results, plan: Plan) -> str:
@@ -81,7 +105,12 @@ def render(results: Results, plan: Plan) -> str:
     aucs = {task: _by_method(results, plan, task) for task in plan.tasks}
     rows = []
     for method, title in ROWS.items():
-        cells = [_cell(aucs[task].get(method)) for task in plan.tasks]
+        cells = [
+            judge_cell(results.value(f"ranking/{task}/{method}"))
+            if method.startswith("vlm_")
+            else _cell(aucs[task].get(method))
+            for task in plan.tasks
+        ]
         if any(cell != "–" for cell in cells):
             rows.append([title, *cells])
     sizes = plan.sizes
@@ -89,9 +118,7 @@ def render(results: Results, plan: Plan) -> str:
         f"AUC [95 % interval], mean of {sizes.folds} folds over scenes, {sizes.repeats} scenes a condition; in brackets behind it what {PAIRS} "
         "random pairs give, the paper's ranking accuracy.",
         *(_against_table(task, aucs[task]) for task in plan.tasks),
-        "No VLM judge: no endpoint was given (`ROBOMD_VLM_URL`)."
-        if not any("vlm_0" in a for a in aucs.values())
-        else "",
+        judge_note([results.value(f"ranking/{t}/vlm_{n}") for t in plan.tasks for n in SHOTS]),
     ]
     return "\n\n".join([table(["method", *plan.tasks], rows), *filter(None, notes)])
 
@@ -102,7 +129,7 @@ Parts = list[tuple[list[float], list[int]]]
 def _by_method(results: Results, plan: Plan, task: str) -> dict[str, Parts]:
     found: dict[str, Parts] = {}
     for value in results.under(f"ranking/{task}/").values():
-        for method, scores in value["scores"].items():
+        for method, scores in value.get("scores", {}).items():
             found.setdefault(method, []).append((scores, value["failed"]))
     return found
 
