@@ -12,7 +12,7 @@ import pytest
 
 from robomd_ros.core.errors import InvalidArgumentError, PolicyError, StorageError, UnavailableError
 from robomd_ros.policies.base import Observation
-from robomd_ros.policies.loader import load_policy
+from robomd_ros.policies.loader import load_policy, split_timeout
 from robomd_ros.policies.openpi import OpenpiPolicy
 from robomd_ros.policies.openpi_mapping import load_mapping
 
@@ -205,6 +205,17 @@ def test_an_observation_that_does_not_fit_is_not_sent(port, observation, sentenc
     [
         ("openpi://127.0.0.1:8000", InvalidArgumentError, "libero, ur5 or a JSON file"),
         ("openpi://127.0.0.1:8000?mapping=libero&speed=2", InvalidArgumentError, "want openpi://"),
+        ("openpi://127.0.0.1:8000?act_timeout=5", InvalidArgumentError, "libero, ur5"),
+        (
+            "openpi://127.0.0.1:8000?mapping=libero&act_timeout=0",
+            InvalidArgumentError,
+            "more than 0",
+        ),
+        (
+            "tcp://127.0.0.1:8000?act_timeout=soon",
+            InvalidArgumentError,
+            "act_timeout=soon: want seconds",
+        ),
         ("openpi://127.0.0.1:8000?mapping", InvalidArgumentError, "openpi:"),
         ("openpi://127.0.0.1?mapping=libero", InvalidArgumentError, "HOST:PORT"),
         ("openpi://127.0.0.1:1?mapping=libero", UnavailableError, "no openpi server"),
@@ -214,3 +225,26 @@ def test_an_observation_that_does_not_fit_is_not_sent(port, observation, sentenc
 def test_a_malformed_address_costs_nothing(spec, error, sentence):
     with pytest.raises(error, match=sentence):
         load_policy(spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("//h:1?mapping=m", ("//h:1?mapping=m", 1.0)),
+        ("//h:1?act_timeout=2.5", ("//h:1", 2.5)),
+        ("//h:1?act_timeout=5&mapping=m", ("//h:1?mapping=m", 5.0)),
+        ("//h:1?mapping=m&act_timeout=5", ("//h:1?mapping=m", 5.0)),
+        ("//h:1?mapping=m&act_timeout=5&prompt=x", ("//h:1?mapping=m&prompt=x", 5.0)),
+        ("/a/folder?act_timeout=30", ("/a/folder", 30.0)),
+    ],
+)
+def test_the_time_of_an_action_is_taken_out_of_the_spec(text, expected):
+    assert split_timeout(text, 1.0) == expected
+
+
+def test_the_time_of_an_action_reaches_the_policy(port):
+    policy = load_policy(f"openpi://127.0.0.1:{port}?mapping=libero&act_timeout=0.3&prompt=silent")
+    policy.reset(1)
+    with pytest.raises(PolicyError, match=r"within 0\.3 s"):
+        policy.act(DARK)
+    policy.close()

@@ -18,7 +18,8 @@ console = Console()
 PolicyArgument = Annotated[
     str,
     typer.Argument(
-        help="A shipped name, a folder, torchscript:PATH.pt, robomimic:PATH.pth, python:package.module:factory or tcp://HOST:PORT."
+        help="A shipped name, a folder, torchscript:PATH.pt, robomimic:PATH.pth, lerobot:FOLDER, python:package.module:factory, "
+        "tcp://HOST:PORT or openpi://HOST:PORT?mapping=M."
     ),
 ]
 _STYLES = {"ok": "green", "warn": "yellow", "error": "red"}
@@ -107,7 +108,7 @@ def serve(
 
 @app.command("env")
 def environment(
-    name: Annotated[str, typer.Argument(help="robomimic: the family of policies.")],
+    name: Annotated[str, typer.Argument(help="robomimic or lerobot: the family of policies.")],
     folder: Annotated[
         Path | None, typer.Option(help="Of the environment; in the user's cache when not given.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from robomd_ros.policies.base import Policy
 from robomd_ros.policies.sidecars.kinds import KINDS
 
 CONFIG_NAME = "policy.json"
-FORMS = "a shipped name, a folder, torchscript:PATH.pt, robomimic:PATH.pth, python:package.module:factory, tcp://HOST:PORT or openpi://HOST:PORT?mapping=M"
+MAX_ACT_TIMEOUT = 600.0
+_ACT_TIMEOUT = re.compile(r"([?&])act_timeout=([^&]*)(&?)")
+FORMS = "a shipped name, a folder, torchscript:PATH.pt, robomimic:PATH.pth, lerobot:FOLDER, python:package.module:factory, tcp://HOST:PORT or openpi://HOST:PORT?mapping=M"
 
 
 def shipped_folder() -> Path:
@@ -28,8 +31,8 @@ def load_policy(spec: str, act_timeout: float = 1.0) -> Policy:
 
     Args:
         spec: a shipped name ("lift_panda_bc"), a policy folder, "torchscript:/path.pt", "robomimic:/path.pth",
-            "python:package.module:factory", "tcp://host:port" or "openpi://host:port?mapping=libero".
-        act_timeout: seconds one action of a remote policy may take.
+            "lerobot:/folder", "python:package.module:factory", "tcp://host:port" or "openpi://host:port?mapping=libero".
+        act_timeout: seconds one action of a policy in another process may take; "?act_timeout=5" in the spec comes first.
 
     Raises:
         UnknownIdError: no such shipped policy, folder, module or function.
@@ -39,6 +42,8 @@ def load_policy(spec: str, act_timeout: float = 1.0) -> Policy:
         PolicyError: what was loaded is not a policy.
     """
     scheme, colon, rest = spec.partition(":")
+    if colon and scheme in ("tcp", "openpi", *KINDS):
+        rest, act_timeout = split_timeout(rest, act_timeout)
     if colon and scheme == "tcp":
         from robomd_ros.policies.remote import RemotePolicy
 
@@ -60,6 +65,22 @@ def load_policy(spec: str, act_timeout: float = 1.0) -> Policy:
 
         return load_sidecar(scheme, rest, act_timeout)
     return _load_folder(spec)
+
+
+def split_timeout(text: str, default: float) -> tuple[str, float]:
+    """Take "act_timeout=SECONDS" out of the query of a spec. Raises InvalidArgumentError."""
+    found = _ACT_TIMEOUT.search(text)
+    if found is None:
+        return text, default
+    try:
+        seconds = float(found[2])
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds <= MAX_ACT_TIMEOUT:
+        raise InvalidArgumentError(
+            f"act_timeout={found[2][:40]}: want seconds, more than 0, up to {MAX_ACT_TIMEOUT:g}."
+        )
+    return text[: found.start()] + (found[1] if found[3] else "") + text[found.end() :], seconds
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -35,6 +35,7 @@ KINDS: Mapping[str, SidecarKind] = {
     kind.name: kind
     for kind in (
         SidecarKind("robomimic", f"{_HERE}.robomimic_policy:load", "robomimic.utils.train_utils"),
+        SidecarKind("lerobot", f"{_HERE}.lerobot_policy:load", "lerobot.policies.factory"),
     )
 }
 
