@@ -15,8 +15,8 @@ from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs, Renders, TrainingSet, resize_by_area
 from robomd_ros.learning.losses import classification_loss, contrastive_loss
 from robomd_ros.learning.progress import Progress
+from robomd_ros.learning.risk import RiskPrior
 from robomd_ros.learning.sentences import sentence_encoder
-from robomd_ros.learning.teacher import FactorTeacher
 
 IMAGINED = 3000
 """Scenes without an image that the teacher labels."""
@@ -31,9 +31,21 @@ def train_compact(
     renders: Renders | None,
     seed: int,
     progress: Progress,
+    risk: RiskPrior | None = None,
     image_encoder: nn.Module | None = None,
 ) -> None:
-    """Fit `model` in place; a trained image encoder may be given, then that half of the work is saved."""
+    """Fit `model` in place.
+
+    Args:
+        model: to be fitted.
+        data: rollouts.
+        catalogue: whose factor vector `data` holds.
+        renders: outcome-free frames.
+        seed: of everything.
+        progress: told losses.
+        risk: learnt from these rollouts: labels scenes in which no policy ran; None = no such scenes.
+        image_encoder: trained before; saves that half of the work.
+    """
     progress("data", 0.0)
     generator = torch.Generator().manual_seed(seed)
     extra = renders.inputs(catalogue) if renders is not None else None
@@ -43,28 +55,30 @@ def train_compact(
         pretrain_images(model, data.inputs, extra, generator, progress)
     model.eval()
     pools = [(data.inputs, torch.from_numpy(data.failed).float())]
-    known = data.inputs.factors_known
-    if data.inputs.factor_mask[known].any() and len(set(data.failed[known].tolist())) == 2:
-        pools += taught_pools(model, data[known], catalogue, extra, seed)
+    if risk is not None:
+        pools += taught_pools(risk, data[data.inputs.factors_known], catalogue, extra, seed)
     with torch.no_grad():
         encoded = [(model.encode(inputs), target) for inputs, target in pools]
     train_fusion(model, encoded, model.config, generator, progress)
 
 
 def taught_pools(
-    model: CompactModel, data: TrainingSet, catalogue: Catalogue, extra: Inputs | None, seed: int
+    risk: RiskPrior, data: TrainingSet, catalogue: Catalogue, extra: Inputs | None, seed: int
 ) -> list[tuple[Inputs, Tensor]]:
     """Scenes in which no policy ran, with a teacher's soft labels: the renders, and imagined ones without an image.
 
-    The teacher learns from `data`, whose factors must be known, and reads nothing else: the scenes carry what outcomes
-    say about factors over to image and text.
+    The teacher knows `data`, whose factors must be known, and nothing else: the scenes carry what outcomes say about
+    factors over to image and text.
     """
-    teacher = FactorTeacher(model.factor_features(data.inputs).numpy(), data.failed, seed)
+    teacher = risk.given(data.inputs.factors, data.inputs.factor_mask, data.failed)
     scenes = imagine(catalogue, IMAGINED, np.random.default_rng(seed))
     texts = [p.sentence for p in scenes]
     imagined = Inputs.build([None] * len(scenes), texts, scenes, catalogue)
     taught = [imagined] if extra is None else [imagined, extra]
-    return [(i, torch.from_numpy(teacher(model.factor_features(i).numpy()))) for i in taught]
+    return [
+        (i, torch.from_numpy(teacher.logits(i.factors, i.factor_mask)).float().sigmoid())
+        for i in taught
+    ]
 
 
 def imagine(catalogue: Catalogue, n: int, rng: np.random.Generator) -> list[Perturbation]:

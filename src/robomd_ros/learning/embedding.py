@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from robomd_ros.core.files import atomic_file, storage_error, write_atomic
 from robomd_ros.learning.compact import CompactModel
 from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs
+from robomd_ros.learning.risk import Layout, RiskPrior
 
 SCHEMA = 1
 BATCH = 64
+_RISK = "risk."
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class Facts:
 
 
 class Embedding:
-    """Maps images, texts and factor values to points in which near means alike for the policy."""
+    """Maps images, texts and factor values to points in which near means alike for the policy.
+
+    Attributes:
+        model, config, quality, facts: what it was made with.
+        risk: what factor values alone say, for whoever holds the rollouts; None = nothing, as in the paper profile.
+        id: changes with every weight.
+    """
 
     dim = 512
 
@@ -58,11 +66,13 @@ class Embedding:
         *,
         quality: Mapping[str, float] | None = None,
         facts: Facts | None = None,
+        risk: RiskPrior | None = None,
     ) -> None:
         self.model = model.eval()
         self.config = config
         self.quality = dict(quality or {})
         self.facts = facts or Facts()
+        self.risk = risk
         self.id = f"{config.profile}-{_digest(model)}"
 
     def embed(self, inputs: Inputs) -> NDArray[np.float32]:
@@ -104,6 +114,8 @@ class Embedding:
         folder = Path(models_folder)
         header = json.dumps(self.header(), indent=1)
         tensors = {k: v.cpu().contiguous() for k, v in self.model.state_dict().items()}
+        theta = self.risk.theta if self.risk is not None else {}
+        tensors |= {f"{_RISK}{name}": value.contiguous() for name, value in theta.items()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -128,6 +140,7 @@ class Embedding:
             "heldout_ids": list(self.facts.heldout_ids),
             "factors": [list(f) for f in self.facts.factors],
             "versions": dict(self.facts.versions),
+            "risk": asdict(self.risk.layout) if self.risk is not None else None,
         }
 
     @staticmethod
@@ -157,6 +170,7 @@ class Embedding:
             if header["schema"] != SCHEMA:
                 raise ValueError(f"schema {header['schema']}, this program reads {SCHEMA}")
             config = EmbeddingConfig.from_dict(header["config"])
+            risk = _risk(header.get("risk"), tensors)
             model = _empty_model(config, tensors)
             model.load_state_dict(tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -171,7 +185,16 @@ class Embedding:
             tuple((str(name), int(dim)) for name, dim in header["factors"]),
             header["versions"],
         )
-        return cls(model, config, quality=header["quality"], facts=facts)
+        return cls(model, config, quality=header["quality"], facts=facts, risk=risk)
+
+
+def _risk(layout: Mapping[str, Any] | None, tensors: dict[str, Tensor]) -> RiskPrior | None:
+    """Take the risk's hyperparameters out of the tensors of a file."""
+    names = [name for name in tensors if name.startswith(_RISK)]
+    theta = {name.removeprefix(_RISK): tensors.pop(name) for name in names}
+    if layout is None:
+        return None
+    return RiskPrior(Layout(**{name: tuple(value) for name, value in layout.items()}), theta)
 
 
 def _digest(model: nn.Module) -> str:

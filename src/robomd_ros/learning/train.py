@@ -19,6 +19,7 @@ from robomd_ros.learning.embedding import Embedding, Facts
 from robomd_ros.learning.inputs import Renders, TrainingSet
 from robomd_ros.learning.progress import Progress
 from robomd_ros.learning.quality import measure
+from robomd_ros.learning.risk import Layout, RiskPrior
 
 
 def train_embedding(
@@ -56,13 +57,15 @@ def train_embedding(
     _check_enough(kept, config)
     told = Progress(progress, cancelled)
     model: nn.Module
+    risk = None
     with _isolated(seed, config.threads):
         if config.profile == "paper":
             model = _train_paper(kept, config, seed, told)
         else:
             model = CompactModel(config, nominal_vector(catalogue))
             kept_encoder = _image_encoder(warm_start, config, catalogue)
-            train_compact(model, kept, catalogue, renders, seed, told, kept_encoder)
+            risk = learn_risk(kept, catalogue, seed)
+            train_compact(model, kept, catalogue, renders, seed, told, risk, kept_encoder)
         facts = Facts(
             seed=seed,
             data_hash=kept.hash,
@@ -72,10 +75,19 @@ def train_embedding(
             versions=_versions(),
         )
         told("metrics", 0.0)
-        embedding = Embedding(model, config, facts=facts)
+        embedding = Embedding(model, config, facts=facts, risk=risk)
         embedding.quality = {f"loss_{phase}": loss for phase, loss in told.losses.items()}
         embedding.quality |= measure(embedding, kept, data[held], catalogue)
     return embedding
+
+
+def learn_risk(data: TrainingSet, catalogue: Catalogue, seed: int) -> RiskPrior | None:
+    """How factor values tell the outcome; None where nothing was applied that has a number, or all ended alike."""
+    known = data[data.inputs.factors_known]
+    if not known.inputs.factor_mask.any() or len(set(known.failed.tolist())) < 2:
+        return None
+    x = known.inputs
+    return RiskPrior.learn(Layout.of(catalogue), x.factors, x.factor_mask, known.failed, seed)
 
 
 def _factors(catalogue: Catalogue) -> tuple[tuple[str, int], ...]:

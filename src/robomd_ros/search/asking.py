@@ -26,6 +26,7 @@ from robomd_ros.core.study import Study
 from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Inputs
+from robomd_ros.learning.reading import TextReader
 from robomd_ros.search.calibration import Calibration, Neighbourhood
 from robomd_ros.search.familiarity import Familiarity
 from robomd_ros.search.known import Floats, KnownSet
@@ -89,6 +90,12 @@ class Asker:
         self._familiarity = Familiarity(
             [Perturbation().sentence, *(v.sentence for p in self.tried for v in p.variations)]
         )
+        self._factors = {v.factor for p in self.tried for v in p.variations}
+        self._reader = TextReader(catalogue)
+        self._risk = None
+        if embedding.risk is not None:
+            vectors = self._vectors(self._perturbations)
+            self._risk = embedding.risk.given(*vectors, self.known.failed)
         self.calibrations = calibrations or self._calibrate(kept, heldout_ids)
 
     @classmethod
@@ -135,7 +142,7 @@ class Asker:
 
     def embed(self, questions: Sequence[Question]) -> Floats:
         """Embeddings of questions, (N, 512), as `ask` uses them."""
-        return self._place(questions)[0]
+        return self._place([self._understood(q) for q in questions])[0]
 
     def ask(self, questions: Sequence[Question], evidence: int = 5) -> list[Answer]:
         """Answer questions, riskiest first.
@@ -149,15 +156,16 @@ class Asker:
             TooLargeError: too many questions or too much evidence asked for.
         """
         _check_request(len(questions), evidence)
-        embeddings, logits, modes = self._place(questions)
-        near = self._neighbourhood(questions, embeddings, logits)
-        near = self._estrange(questions, near, modes)
+        said = [self._understood(q) for q in questions]
+        embeddings, logits, modes = self._place(said)
+        near = self._neighbourhood(said, embeddings, logits)
+        near = self._estrange(said, near, modes)
         mean, low, high, effective, limit = self._judge(near, modes)
         density, untrained = self._densities(embeddings)
         ratio = np.exp(density - density.max())
         answers = []
         for i, question in enumerate(questions):
-            rollouts, failures = self._count(question)
+            rollouts, failures = self._count(said[i])
             answers.append(
                 Answer(
                     question=question,
@@ -190,6 +198,15 @@ class Asker:
         held = np.array([r.id in held_ids for r in kept])
         inputs = Inputs.from_records(kept, self.catalogue)
         return fit_modes(self.embedding, self.known, self._perturbations, inputs, held, self.search)
+
+    def _understood(self, question: Question) -> Question:
+        """A text that the catalogue might have said asks about the perturbation that it describes."""
+        if question.perturbation is not None or not question.text.strip():
+            return question
+        perturbation = self._reader.read(question.text)
+        if perturbation is None:
+            return question
+        return Question(perturbation, image=question.image)
 
     def _place(
         self, questions: Sequence[Question]
@@ -225,17 +242,35 @@ class Asker:
         for i, question in enumerate(questions):
             same[i, self._rows_of(question)] = True
         distances = self.known.index.distances(embeddings)
-        return Neighbourhood(logits, distances, same, self.known.failed)
+        return Neighbourhood(
+            logits, distances, same, self.known.failed, self._latent(questions, same)
+        )
+
+    def _latent(
+        self, questions: Sequence[Question], same: NDArray[np.bool_]
+    ) -> NDArray[np.float64] | None:
+        """What factor values say of each question; of one without them nobody reads it."""
+        if self._risk is None:
+            return None
+        asked = [q.perturbation or Perturbation() for q in questions]
+        return np.stack(self._risk.latent(*self._vectors(asked), without=same))
+
+    def _vectors(
+        self, perturbations: Sequence[Perturbation]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        pairs = [self.catalogue.vector(p) for p in perturbations]
+        return np.stack([v for v, _ in pairs]), np.stack([m for _, m in pairs])
 
     def _estrange(
         self, questions: Sequence[Question], near: Neighbourhood, modes: Sequence[Mode]
     ) -> Neighbourhood:
-        """Move questions whose free text is about something else beyond the distance limit, further the stranger."""
+        """Move beyond the distance limit what speaks of something else, or changes what was never changed."""
         free = [i for i, q in enumerate(questions) if q.perturbation is None and q.text.strip()]
-        if not free:
+        strangeness = np.array([float(self._is_new(q)) for q in questions])
+        if not free and not strangeness.any():
             return near
-        strangeness = np.zeros(len(questions))
-        strangeness[free] = self._familiarity.strangeness([questions[i].text for i in free])
+        if free:
+            strangeness[free] = self._familiarity.strangeness([questions[i].text for i in free])
         limits = np.array([self.calibrations.of(m).distance_limit for m in modes])
         extra = np.where(strangeness > 0, limits * (1.0 + 3.0 * strangeness), 0.0)
         return replace(near, distances=near.distances + extra[:, None])
@@ -246,7 +281,8 @@ class Asker:
         for mode in set(modes):
             rows = np.array([m == mode for m in modes])
             calibration: Calibration = self.calibrations.of(mode)
-            posterior = calibration.posterior(near[rows])
+            part = near[rows] if mode.factors else replace(near[rows], latent=None)
+            posterior = calibration.posterior(part)
             low, high = posterior.interval()
             limit = np.full(len(low), calibration.distance_limit)
             out[:, rows] = posterior.mean, low, high, posterior.effective, limit
@@ -261,6 +297,10 @@ class Asker:
     def _rows_of(self, question: Question) -> list[int]:
         pert = question.perturbation
         return self._rows.get(pert.id, []) if pert is not None else []
+
+    def _is_new(self, question: Question) -> bool:
+        pert = question.perturbation
+        return pert is not None and not {v.factor for v in pert.variations} <= self._factors
 
     def _count(self, question: Question) -> tuple[int, int]:
         return self.tally(question.perturbation) if question.perturbation is not None else (0, 0)

@@ -1,7 +1,8 @@
 """From an embedding's logit and its neighbours to P(failure) with an interval.
 
 The answer is a Beta distribution. Its prior mean is the embedding's head, Platt-scaled on held-out rollouts; its prior
-strength is worth `strength` rollouts. Known rollouts are added as evidence: those of exactly the same perturbation with
+strength is worth `strength` rollouts. Where the factor values are known, a Gaussian process on them has its share in the
+logit, and its variance is the doubt that says the strength. Known rollouts are added as evidence: those of exactly the same perturbation with
 weight 1, the NEIGHBOURS nearest others with `weight * exp(-d^2 / (2 length^2))`. Beyond the distance limit prior and
 neighbours lose their strength and the prior's mean returns to the overall failure rate: far from everything known the
 answer is the overall rate, hardly sure. So the interval shrinks with evidence and widens with distance. All numbers are
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from robomd_ros.core.statistics import beta_interval
+from robomd_ros.learning.risk import moderated
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +31,10 @@ MIN_FIT = 20
 """Held-out rollouts below which nothing is fitted."""
 GROUP = 5
 _STRENGTHS = (2.0, 4.0, 8.0)
+_MOST_STRENGTH = 50.0
+_DOUBTS = (0.5, 1.0, 2.0, 4.0)
+_SHARES = (0.4, 0.6)
+"""Of head and factor values in the logit before anything is held out to fit them; the fit is pulled there."""
 _WEIGHTS = (0.0, 0.03, 0.1)
 _PULL = 20.0
 """Of Platt's slope to 1 and offset to 0 [nats]: on some sixty held-out rollouts free ones swung by 0.8 and cost
@@ -45,12 +51,14 @@ class Neighbourhood:
         distances: (N, M) to each known rollout, embedding unit.
         same: (N, M) True where the known rollout had exactly the question's perturbation.
         failed: (M,) outcomes of the known rollouts.
+        latent: (2, N) mean and variance of the risk by factor values, without the rollouts of `same`; None = not known.
     """
 
     logits: Floats
     distances: Floats
     same: NDArray[np.bool_]
     failed: NDArray[np.bool_]
+    latent: Floats | None = None
 
     @cached_property
     def nearest(self) -> Floats:
@@ -70,7 +78,10 @@ class Neighbourhood:
 
     def __getitem__(self, rows: NDArray) -> Neighbourhood:
         """Some of the questions."""
-        return Neighbourhood(self.logits[rows], self.distances[rows], self.same[rows], self.failed)
+        latent = self.latent[:, rows] if self.latent is not None else None
+        return Neighbourhood(
+            self.logits[rows], self.distances[rows], self.same[rows], self.failed, latent
+        )
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,8 @@ class Calibration:
         base: overall failure rate, kept in 0.1..0.9.
         slope, offset: Platt scaling of the logit.
         strength: of the prior within the limit [rollouts].
+        factors: weight of the factor values' logit beside `slope`; where it is used, distance weakens nothing.
+        doubt: the factor values' variance times this says the strength.
         weight: of a neighbour at distance 0 [rollouts].
         length: scale of the neighbours' weight, embedding unit.
     """
@@ -111,23 +124,40 @@ class Calibration:
     strength: float = 4.0
     weight: float = 0.1
     length: float = 1.0
+    factors: float = 0.0
+    doubt: float = 1.0
 
     @classmethod
-    def default(cls, distance_limit: float, failed: NDArray[np.bool_]) -> Calibration:
+    def default(
+        cls, distance_limit: float, failed: NDArray[np.bool_], *, factors: bool = False
+    ) -> Calibration:
         """Cautious numbers for when too little is held out to fit any."""
         limit = max(distance_limit, 1e-9)
-        return cls(limit, base_rate(failed), strength=_STRENGTHS[0], length=0.5 * limit)
+        slope, share = _SHARES if factors else (0.5, 0.0)
+        return cls(
+            limit,
+            base_rate(failed),
+            slope,
+            strength=_STRENGTHS[0],
+            length=0.5 * limit,
+            factors=share,
+        )
 
-    def head(self, logits: Floats) -> Floats:
-        """Platt-scaled probability of the head alone."""
-        return special.expit(self.slope * logits + self.offset)
+    def logits(self, near: Neighbourhood) -> Floats:
+        """Platt-scaled logit of the head, and of the factor values where they are known."""
+        found = self.slope * near.logits + self.offset
+        return found if near.latent is None else found + self.factors * moderated(*near.latent)
 
     def posterior(self, near: Neighbourhood) -> Posterior:
         """The answer to each question."""
+        mean = special.expit(self.logits(near))
         trust = np.exp(-np.maximum(near.nearest / self.distance_limit - 1.0, 0.0))
-        mean = self.base + trust * (self.head(near.logits) - self.base)
-        mean = np.clip(mean, 1e-4, 1 - 1e-4)
-        strength = FAR_STRENGTH + trust * (self.strength - FAR_STRENGTH)
+        if near.latent is None:
+            mean = self.base + trust * (mean - self.base)
+            strength = FAR_STRENGTH + trust * (self.strength - FAR_STRENGTH)
+        mean = np.clip(mean, 1e-3, 1 - 1e-3)
+        if near.latent is not None:
+            strength = strength_of(mean, self.doubt * near.latent[1])
         weights = near.same + trust[:, None] * self._neighbour_weights(near)
         failures, effective = weights @ near.failed, weights.sum(axis=1)
         return Posterior(
@@ -137,6 +167,17 @@ class Calibration:
     def _neighbour_weights(self, near: Neighbourhood) -> Floats:
         """(N, M) weights of the nearest known rollouts of other perturbations, 0 for the rest."""
         return self.weight * np.exp(-0.5 * (near.others / self.length) ** 2)
+
+
+def strength_of(mean: Floats, variance: Floats) -> Floats:
+    """Sum of alpha and beta where a Beta distribution of this mean is as wide as a logistic-normal one of this variance."""
+    points, weights = special.roots_hermitenorm(15)
+    centre = special.logit(mean) * np.sqrt(1.0 + np.pi * variance / 8.0)
+    p = special.expit(centre[:, None] + np.sqrt(variance)[:, None] * points)
+    share = weights / weights.sum()
+    first = p @ share
+    spread = np.maximum(np.square(p - first[:, None]) @ share, 1e-9)
+    return np.clip(first * (1.0 - first) / spread - 1.0, FAR_STRENGTH, _MOST_STRENGTH)
 
 
 def base_rate(failed: NDArray[np.bool_]) -> float:
@@ -160,14 +201,17 @@ def fit_calibration(
     """
     if len(failed) < MIN_FIT or failed.all() or not failed.any():
         return start
-    slope, offset = _fit_platt(near.logits, failed)
+    slope, factors, offset = _fit_platt(start, near, failed)
     best, best_score = start, -np.inf
-    for strength, weight, length in product(_STRENGTHS, _WEIGHTS, _LENGTHS):
+    strengths = [(s, 1.0) for s in _STRENGTHS]
+    if near.latent is not None:
+        strengths = [(start.strength, doubt) for doubt in _DOUBTS]
+    for (strength, doubt), weight, length in product(strengths, _WEIGHTS, _LENGTHS):
         if weight == 0.0 and length != _LENGTHS[0]:
             continue  # without neighbours their length means nothing
         candidate = replace(
-            start, slope=slope, offset=offset, strength=strength, weight=weight,
-            length=length * start.distance_limit,
+            start, slope=slope, factors=factors, offset=offset, strength=strength, doubt=doubt,
+            weight=weight, length=length * start.distance_limit,
         )  # fmt: skip
         posterior = candidate.posterior(near)
         score = _log_likelihood(posterior, failed, groups)
@@ -226,16 +270,24 @@ def coverage(
     return float(np.mean(inside)) if inside else float("nan")
 
 
-def _fit_platt(logits: Floats, failed: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset of least held-out log loss, pulled to 1 and 0."""
+def _fit_platt(
+    start: Calibration, near: Neighbourhood, failed: NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Slope, share of the factor values and offset of least held-out log loss, pulled to 1 (or to the shares) and 0."""
+    if near.latent is None:
+        signals, wanted = near.logits[:, None], np.array([1.0])
+    else:
+        signals = np.column_stack([near.logits, moderated(*near.latent)])
+        wanted = np.array(_SHARES)
 
     def loss(x: Floats) -> float:
-        z = x[0] * logits + x[1]
-        pull = _PULL * (((x[0] - 1.0) / (x[0] + 1.0)) ** 2 + x[1] ** 2)
-        return float(np.logaddexp(0.0, np.where(failed, -z, z)).sum() + pull)
+        z = signals @ x[:-1] + x[-1]
+        away = np.square((x[:-1] - wanted) / (x[:-1] + wanted)).sum()
+        return float(np.logaddexp(0.0, np.where(failed, -z, z)).sum() + _PULL * (away + x[-1] ** 2))
 
-    found = optimize.minimize(loss, np.array([1.0, 0.0]), bounds=[(0.02, 5.0), (-10.0, 10.0)])
-    return float(found.x[0]), float(found.x[1])
+    bounds = [*((0.02, 5.0) for _ in wanted), (-10.0, 10.0)]
+    found = optimize.minimize(loss, np.array([*wanted, 0.0]), bounds=bounds).x.tolist()
+    return found[0], found[1] if len(wanted) > 1 else 0.0, found[-1]
 
 
 def _log_likelihood(

@@ -7,7 +7,7 @@ asked in the same way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,13 @@ from robomd_ros.core.answers import Quality
 from robomd_ros.core.variations import Perturbation
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Inputs
-from robomd_ros.search.calibration import Calibration, Neighbourhood, fit_calibration, group_alike
+from robomd_ros.search.calibration import (
+    Calibration,
+    Neighbourhood,
+    base_rate,
+    fit_calibration,
+    group_alike,
+)
 from robomd_ros.search.known import KnownSet, NearestIndex
 from robomd_ros.search.policy import SearchPolicy
 from robomd_ros.search.quality import HeldOut, measure
@@ -81,12 +87,20 @@ def fit_modes(
     groups = group_alike(
         NearestIndex(out.embeddings).distances(out.embeddings), out.perturbation_ids
     )
+    risk = None
+    if embedding.risk is not None:
+        x = inputs.factors[~held], inputs.factor_mask[~held]
+        risk = embedding.risk.given(*x, trained.failed)
     by_mode, starts, nears = {}, {}, {}
     for mode in MODES:
         asked = out.embeddings if mode == FULL else embedding.embed(as_asked(held_set, mode))
-        limit = _start(embedding, known, inputs, mode).distance_limit
-        starts[mode] = Calibration.default(limit, trained.failed)
+        start = _start(embedding, known, inputs, mode)
+        starts[mode] = replace(start, base=base_rate(trained.failed))
         nears[mode] = _against(embedding, asked, out, trained, mode)
+        if mode.factors and risk is not None:
+            x = held_set.factors, held_set.factor_mask
+            latent = np.stack(risk.latent(*x, without=nears[mode].same))
+            nears[mode] = replace(nears[mode], latent=latent)
         by_mode[mode] = fit_calibration(starts[mode], nears[mode], out.failed, groups)
     rows = np.flatnonzero(held), np.flatnonzero(~held)
     of_held, of_trained = ([perturbations[i] for i in part] for part in rows)
@@ -129,4 +143,5 @@ def _start(embedding: Embedding, known: KnownSet, inputs: Inputs, mode: Mode) ->
         nearest = distances.min(axis=1)
     finite = nearest[np.isfinite(nearest)]
     limit = float(np.percentile(finite, LIMIT_PERCENTILE)) if len(finite) else 1.0
-    return Calibration.default(limit, known.failed)
+    factors = mode.factors and embedding.risk is not None
+    return Calibration.default(limit, known.failed, factors=factors)

@@ -17,6 +17,7 @@ class LinearEmbedding:
 
     dim = 512
     id = "linear-0"
+    risk = None
 
     def __init__(self, catalogue: Catalogue, heldout_ids: tuple[str, ...] = ()) -> None:
         rng = np.random.default_rng(0)

@@ -1,0 +1,288 @@
+"""P(failure) from factor values alone: a Gaussian process whose length-scales, one a factor, are learnt from the outcomes.
+
+Latent risk f ~ GP(0, k), P(failure) = sigmoid(f), by Laplace's approximation (Rasmussen and Williams 2006, Alg. 3.1,
+3.2 and Sec. 5.5). Rollouts may be added without learning anew, and every answer knows how far it is from what was tried: a
+factor that was never varied keeps its prior length-scale, and with it its doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from robomd_ros.core.variations import Catalogue
+
+Floats = NDArray[np.float64]
+
+LEARNT_FROM = 300
+"""Rollouts from which the hyperparameters are learnt."""
+MOST_EVIDENCE = 1500
+"""Rollouts that are evidence; of more a part, drawn at random: time grows with the third power."""
+_ITERATIONS = 30
+_JITTER = 1e-4
+_PRIOR: Mapping[str, tuple[float, float]] = {
+    "level": (0.0, 1.0),
+    "height": (0.7, 1.0),
+    "length": (math.log(1.5), 1.0),
+    "applied": (math.log(0.4), 1.0),
+    "contrast": (math.log(2.5), 1.0),
+    "nominal": (0.0, 0.5),
+}
+"""Mean and standard deviation of the normal prior of each hyperparameter; all but `nominal` are logarithms."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the factor vector is made of factors.
+
+    Attributes:
+        dims: length of each factor.
+        nominal: (F,) value of the unchanged scene in -1..1; NaN where nobody says it, such as a textured colour.
+        surfaces: numbers of the factors that are colours of things, whose difference may hide one before another.
+    """
+
+    dims: tuple[int, ...]
+    nominal: tuple[float, ...]
+    surfaces: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> Layout:
+        """That of `catalogue.vector`."""
+        factors = catalogue.numeric_factors
+        nominal: list[float] = []
+        for f in factors:
+            nominal += f.normalize(f.nominal).tolist() if f.nominal else [math.nan] * f.dim
+        surfaces = (i for i, f in enumerate(factors) if f.kind == "color" and not f.nominal)
+        return cls(tuple(f.dim for f in factors), tuple(nominal), tuple(surfaces))
+
+
+class RiskPrior:
+    """The kernel with its hyperparameters: what is known of a policy before the rollouts that are evidence."""
+
+    def __init__(self, layout: Layout, theta: Mapping[str, Tensor]) -> None:
+        """Take hyperparameters, as `learn` finds them."""
+        self.layout, self.theta, self.kernel = layout, dict(theta), _Kernel(layout)
+
+    @classmethod
+    def learn(
+        cls,
+        layout: Layout,
+        factors: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        failed: NDArray[np.bool_],
+        seed: int = 0,
+    ) -> RiskPrior:
+        """Hyperparameters of highest posterior density given rollouts.
+
+        Args:
+            layout: of the factor vector.
+            factors: (N, F) of rollouts whose factors are known, as in Inputs.
+            mask: (N, F) which are applied.
+            failed: (N,) their outcomes.
+            seed: of the part that is looked at.
+        """
+        rows = _part(len(failed), LEARNT_FROM, seed)
+        scenes = _tensor(factors[rows]), _tensor(mask[rows])
+        return cls(layout, _learnt(_Kernel(layout), scenes, _tensor(failed[rows])))
+
+    def given(
+        self, factors: NDArray[np.float32], mask: NDArray[np.bool_], failed: NDArray[np.bool_]
+    ) -> FactorRisk:
+        """What follows from rollouts."""
+        return FactorRisk(self, factors, mask, failed)
+
+
+class FactorRisk:
+    """Latent risk of any scene, given rollouts; never changes after construction."""
+
+    def __init__(
+        self,
+        prior: RiskPrior,
+        factors: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        failed: NDArray[np.bool_],
+    ) -> None:
+        self._prior = prior
+        self.rows = _part(len(failed), MOST_EVIDENCE, 0)
+        self._scenes = _tensor(factors[self.rows]), _tensor(mask[self.rows])
+        y = _tensor(failed[self.rows])
+        with torch.no_grad():
+            covariance = prior.kernel.among(prior.theta, self._scenes)
+            mode = _mode(covariance, y)
+            self._root, self._cholesky = _factorise(covariance, mode)
+            self._slope = y - torch.sigmoid(mode)
+            self._pull = self._root.square() * mode + self._slope
+
+    def latent(
+        self,
+        factors: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        without: NDArray[np.bool_] | None = None,
+    ) -> tuple[Floats, Floats]:
+        """Mean and variance of the latent risk of scenes, (M,) each.
+
+        Args:
+            factors: (M, F).
+            mask: (M, F) which are applied.
+            without: (M, N) rollouts of exactly the scene, whose outcomes the answer shall not use. They share its latent
+                value, so that taking them out is a division of normal densities.
+        """
+        kernel, theta = self._prior.kernel, self._prior.theta
+        with torch.no_grad():
+            cross = kernel(theta, (_tensor(factors), _tensor(mask)), self._scenes)
+            mean = cross @ self._slope
+            explained = torch.linalg.solve_triangular(
+                self._cholesky, self._root[:, None] * cross.T, upper=False
+            )
+            most = kernel.variance(theta)
+            variance = (most - explained.square().sum(0)).clamp(min=1e-6)
+            if without is not None:
+                out = _tensor(without[:, self.rows])
+                precision = (1 / variance - out @ self._root.square()).clamp(min=1 / most)
+                mean, variance = (mean / variance - out @ self._pull) / precision, 1 / precision
+        return mean.numpy(), variance.numpy()
+
+    def logits(
+        self,
+        factors: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+    ) -> Floats:
+        """Logit of P(failure) of scenes, (M,)."""
+        return moderated(*self.latent(factors, mask))
+
+
+def moderated(mean: Floats, variance: Floats) -> Floats:
+    """Logit of the expected sigmoid of a normal variable, approximately (MacKay 1992)."""
+    return np.asarray(mean / np.sqrt(1.0 + math.pi * variance / 8.0))
+
+
+class _Kernel:
+    """A constant and a squared exponential over values, which are applied, and differences of colours."""
+
+    def __init__(self, layout: Layout) -> None:
+        ends = np.cumsum(layout.dims, dtype=int)
+        starts = ends - layout.dims
+        self._factor_of = torch.repeat_interleave(torch.tensor(layout.dims, dtype=torch.long))
+        self._first = torch.tensor(starts, dtype=torch.long)
+        self._nominal = torch.tensor(layout.nominal, dtype=torch.float64)
+        self._unknown = self._nominal.isnan()
+        self._pairs = [
+            (slice(starts[a], ends[a]), slice(starts[b], ends[b]))
+            for a, b in combinations(layout.surfaces, 2)
+            if layout.dims[a] == layout.dims[b]
+        ]
+
+    def start(self) -> dict[str, Tensor]:
+        """The prior means."""
+        sizes: dict[str, tuple[int, ...]] = {
+            "level": (), "height": (), "length": (len(self._first),), "applied": (len(self._first),),
+            "contrast": (len(self._pairs),), "nominal": (int(self._unknown.sum()),),
+        }  # fmt: skip
+        return {
+            name: torch.full(size, _PRIOR[name][0], dtype=torch.float64)
+            for name, size in sizes.items()
+        }
+
+    def __call__(
+        self, theta: Mapping[str, Tensor], a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Covariance of the latent risk of scenes, (M, N)."""
+        x, y = self._features(theta, *a), self._features(theta, *b)
+        squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+        near = torch.exp(-0.5 * squares.clamp(min=0))
+        return torch.exp(theta["level"]) + torch.exp(theta["height"]) * near
+
+    def among(self, theta: Mapping[str, Tensor], scenes: tuple[Tensor, Tensor]) -> Tensor:
+        """Covariance of scenes with themselves, well conditioned."""
+        return self(theta, scenes, scenes) + _JITTER * torch.eye(len(scenes[0])).double()
+
+    def variance(self, theta: Mapping[str, Tensor]) -> Tensor:
+        """Of any scene before evidence."""
+        return torch.exp(theta["level"]) + torch.exp(theta["height"])
+
+    def _features(self, theta: Mapping[str, Tensor], values: Tensor, mask: Tensor) -> Tensor:
+        nominal = self._nominal.masked_scatter(self._unknown, theta["nominal"])
+        shown = torch.where(mask > 0, values, nominal)
+        parts = [
+            shown * torch.exp(-theta["length"])[self._factor_of],
+            mask[:, self._first] * torch.exp(theta["applied"]),
+        ]
+        for (one, other), length in zip(self._pairs, theta["contrast"], strict=True):
+            parts.append((shown[:, one] - shown[:, other]) * torch.exp(-length))
+        return torch.cat(parts, 1)
+
+
+def _learnt(kernel: _Kernel, scenes: tuple[Tensor, Tensor], failed: Tensor) -> dict[str, Tensor]:
+    """Hyperparameters that maximise Laplace's marginal likelihood times their prior."""
+    theta = {name: value.requires_grad_() for name, value in kernel.start().items()}
+    optimizer = torch.optim.LBFGS(
+        list(theta.values()), max_iter=_ITERATIONS, line_search_fn="strong_wolfe",
+        tolerance_grad=3e-2, tolerance_change=1e-3,
+    )  # fmt: skip
+    start: Tensor | None = None
+
+    def loss() -> Tensor:
+        nonlocal start
+        optimizer.zero_grad()
+        covariance = kernel.among(theta, scenes)
+        with torch.no_grad():
+            start = _mode(covariance, failed, start)
+        # One more step of Newton's method, from the mode: it moves nothing, but carries the mode's gradient.
+        mode, weights = _newton(covariance, failed, start)
+        cholesky = _factorise(covariance, mode)[1]
+        fit = functional.binary_cross_entropy_with_logits(mode, failed, reduction="sum")
+        evidence = -0.5 * weights @ mode - fit - cholesky.diagonal().log().sum()
+        unlikely = sum(
+            0.5 * ((value - _PRIOR[name][0]) / _PRIOR[name][1]).square().sum()
+            for name, value in theta.items()
+        )
+        total: Tensor = unlikely - evidence
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    return {name: value.detach() for name, value in theta.items()}
+
+
+def _mode(covariance: Tensor, failed: Tensor, start: Tensor | None = None) -> Tensor:
+    mode = torch.zeros_like(failed) if start is None else start
+    for _ in range(30):
+        before, mode = mode, _newton(covariance, failed, mode)[0]
+        if (mode - before).abs().max() < 1e-4:
+            break
+    return mode
+
+
+def _newton(covariance: Tensor, failed: Tensor, mode: Tensor) -> tuple[Tensor, Tensor]:
+    """The next latent values, and the covariance's inverse times them."""
+    root, cholesky = _factorise(covariance, mode)
+    target = root.square() * mode + failed - torch.sigmoid(mode)
+    solved = torch.cholesky_solve((root * (covariance @ target))[:, None], cholesky)[:, 0]
+    weights = target - root * solved
+    return covariance @ weights, weights
+
+
+def _factorise(covariance: Tensor, mode: Tensor) -> tuple[Tensor, Tensor]:
+    """Root of the likelihood's curvature W, and the Cholesky factor of 1 + W^1/2 K W^1/2."""
+    p = torch.sigmoid(mode)
+    root = (p * (1 - p)).clamp(min=1e-9).sqrt()
+    inner = torch.eye(len(mode)).double() + root[:, None] * covariance * root
+    return root, torch.linalg.cholesky(inner)
+
+
+def _part(n: int, most: int, seed: int) -> NDArray[np.intp]:
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
+
+
+def _tensor(values: NDArray) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float64))
