@@ -150,6 +150,18 @@ class FactorRisk:
                 mean, variance = (mean / variance - out @ self._pull) / precision, 1 / precision
         return mean.numpy(), variance.numpy()
 
+    def covariance(self, factors: NDArray[np.float32], mask: NDArray[np.bool_]) -> Floats:
+        """Covariance of the latent risk of scenes given the rollouts, (M, M): what one outcome tells about the others."""
+        kernel, theta = self._prior.kernel, self._prior.theta
+        scenes = _tensor(factors), _tensor(mask)
+        with torch.no_grad():
+            cross = kernel(theta, scenes, self._scenes)
+            explained = torch.linalg.solve_triangular(
+                self._cholesky, self._root[:, None] * cross.T, upper=False
+            )
+            known: Tensor = kernel(theta, scenes, scenes) - explained.T @ explained
+        return known.numpy()
+
     def logits(
         self,
         factors: NDArray[np.float32],
