@@ -56,6 +56,16 @@ RECIPES = {
     "stack": Recipe(
         BcConfig(points=2), (Stage(4000, 1e-3, 0.3), Stage(1400, 5e-4, 0.3, 0.25)), 300
     ),
+    "can": Recipe(
+        BcConfig(crop_top=12, crop_left=4, points=2),
+        (Stage(3200, 1e-3, 0.3), Stage(1000, 5e-4, 0.3, 0.25)),
+        140,
+    ),
+    "square": Recipe(
+        BcConfig(crop_top=14, crop_left=14, points=2),
+        (Stage(3600, 1e-3, 0.3), Stage(1000, 5e-4, 0.3, 0.25)),
+        240,
+    ),
 }
 
 

@@ -105,10 +105,10 @@ def test_a_stretched_bin_stays_on_its_footing_and_keeps_its_walls_together():
     scene = Scene(task="can")
     walls = scene.appearance._visual("bin2")
     nominal = scene.model.geom_pos[walls] - scene.model.geom_size[walls]
-    scene.appearance.apply(load_catalogue("can").perturbation("box_size=0.15,0.36,0.06"))
+    scene.appearance.apply(load_catalogue("can").perturbation("box_size=0.15,0.3,0.06"))
     pos, size = scene.model.geom_pos[walls], scene.model.geom_size[walls]
-    assert (pos - size).min(0) == pytest.approx([-0.15, -0.36, nominal[:, 2].min()])
-    assert (pos + size).max(0)[:2] == pytest.approx([0.15, 0.36])
+    assert (pos - size).min(0) == pytest.approx([-0.15, -0.3, nominal[:, 2].min()])
+    assert (pos + size).max(0)[:2] == pytest.approx([0.15, 0.3])
     scene.close()
 
 
