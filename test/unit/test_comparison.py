@@ -127,6 +127,15 @@ def test_shared_scenes_widen_the_overall_interval():
     assert together.p_worse == pytest.approx(0.5**5)
 
 
+def test_one_scene_proves_nothing_of_others():
+    one = [Trial(f"c{k}", 7, False) for k in range(100)]
+    found = compare(one, one)
+    assert (found.overall.low, found.overall.high) == (-1.0, 1.0)
+    assert found.verdict is Verdict.UNDECIDED
+    own = [Trial(f"c{k}", k, False) for k in range(100)]
+    assert compare(own, own).verdict is Verdict.NO_WORSE
+
+
 def test_verdicts_are_corrected_for_their_number():
     def row(name, p, p_no_worse=1.0):
         return Row(name, 0, 10, 5, 10, 0.5, 0.1, 0.9, p, 1.0, p_no_worse)

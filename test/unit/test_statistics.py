@@ -11,6 +11,7 @@ from robomd_ros.core.statistics import (
     beta_interval,
     bootstrap_auc_interval,
     clopper_pearson,
+    few_groups,
     probability_above,
     rollouts_to_settle,
     wilson,
@@ -95,3 +96,11 @@ def test_nothing_tried_settles_nothing():
     assert rollouts_to_settle(0, 0) is None
     assert rollouts_to_settle(5, 10) is None
     assert rollouts_to_settle(1, 1) == 2
+
+
+def test_few_groups_widen_as_student_says():
+    assert few_groups(1) == math.inf
+    assert few_groups(12, 0.9) == pytest.approx(
+        (stats.t.ppf(0.95, 11) / stats.norm.ppf(0.95)) ** 2 * 12 / 11
+    )
+    assert few_groups(100_000) == pytest.approx(1.0, abs=1e-4)

@@ -35,7 +35,7 @@ from robomd_ros.core.sequential import (
     log_evidence_below,
     p_value,
 )
-from robomd_ros.core.statistics import wilson
+from robomd_ros.core.statistics import few_groups, wilson
 
 OVERALL = "overall"
 
@@ -174,7 +174,7 @@ def paired_row(name: str, pairs: Sequence[Pair], config: ComparisonConfig) -> Ro
     for p in pairs:
         sums[p.seed] += p.difference
     p_worse, p_better = sign_flip(sums.values())
-    shrink = 1 / _design_effect(pairs, row.difference)
+    shrink = 1 / _design_effect(pairs, row.difference, 1 - config.alpha)
     effective = (worse * shrink, better * shrink, n * shrink)
     low, high = tango_interval(*effective, 1 - config.alpha)
     p_no_worse = normal_tail(tango_z(*effective, config.margin))
@@ -273,16 +273,19 @@ def _tables(a: Iterable[Trial], b: Iterable[Trial]) -> dict[str, Table]:
     return {condition: Table(*tally) for condition, tally in counts.items()}
 
 
-def _design_effect(pairs: Sequence[Pair], mean: float) -> float:
-    """How much wider an interval has to be because pairs share seeds (Kish); at least 1."""
+def _design_effect(pairs: Sequence[Pair], mean: float, confidence: float) -> float:
+    """How much wider an interval has to be because pairs share scenes (Kish), and because those are few."""
     by_seed: dict[int, float] = defaultdict(float)
     alone = 0.0
     for pair in pairs:
         gap = pair.difference - mean
         by_seed[pair.seed] += gap
         alone += gap * gap
+    if len(by_seed) == len(pairs):
+        return 1.0
     together = float(np.sum(np.square(list(by_seed.values()))))
-    return max(1.0, together / alone) if alone else 1.0
+    effect = max(1.0, together / alone) if alone else 1.0
+    return effect * few_groups(len(by_seed), confidence)
 
 
 def _grouped(pairs: Iterable[Pair]) -> Mapping[str, list[Pair]]:

@@ -88,8 +88,10 @@ def tango_z(worse: float, better: float, n: float, difference: float) -> float:
         difference: of the null, between -1 and 1.
 
     Returns:
-        Normal deviate, positive where more than `difference` was seen.
+        Normal deviate, positive where more than `difference` was seen; 0 without pairs.
     """
+    if n <= 0:
+        return 0.0
     # q: the most likely P(only A fails) if P(only B fails) = q + difference, root of 2n q^2 - linear q - constant = 0
     linear = (worse + better) * (1 - difference) - 2 * difference * (n - worse)
     constant = better * difference * (1 - difference)

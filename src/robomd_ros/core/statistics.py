@@ -71,6 +71,18 @@ def beta_interval(
     return low, high
 
 
+def few_groups(groups: int, confidence: float = 0.95) -> float:
+    """How much wider a squared interval has to be when its variance comes from so few groups; inf for one.
+
+    Student's quantile for the normal one, squared, times n / (n - 1).
+    """
+    if groups < 2:
+        return math.inf
+    t = float(special.stdtrit(groups - 1, 0.5 + confidence / 2))
+    z = float(special.ndtri(0.5 + confidence / 2))
+    return (t / z) ** 2 * groups / (groups - 1)
+
+
 def probability_above(k: int, n: int, rate: float) -> float:
     """P(true rate > `rate`) after k events in n trials, uniform prior: the upper tail of Beta(k + 1, n - k + 1)."""
     _check_counts(k, n, 0.5)
