@@ -203,3 +203,20 @@ def test_shipped_policies_load_and_act(name):
     action = policy.act(Observation(image, np.zeros(size, np.float32), 0.0))
     assert action.shape == (info.action_dim,)
     assert name.startswith(f"lift_{info.robot.lower()}")
+
+
+def test_swapped_channels_keep_each_pixels_values_and_faded_ones_come_nearer_to_grey():
+    images = torch.rand(200, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    seed = lambda: torch.Generator().manual_seed(1)  # noqa: E731
+
+    swapped = augment(images, Stage(1, 1e-3, 0.0, swap=0.5), seed())
+    faded = augment(images, Stage(1, 1e-3, 0.0, fade=0.8), seed())
+
+    assert (swapped.sort(1).values - images.sort(1).values).abs().max() < 0.06  # but for the noise
+    moved = (swapped - images).flatten(1).abs().max(1).values > 0.1
+    assert (
+        0.3 < moved.float().mean() < 0.55
+    )  # of the half that is shuffled a sixth comes out as it was
+    spread = faded.std(1).mean() / images.std(1).mean()
+    assert 0.5 < spread < 0.75  # 1 - 0.8 / 2
+    assert (faded.mean(1) - images.mean(1)).abs().max() < 0.06

@@ -23,7 +23,7 @@ class FineTuning:
 
     Attributes:
         steps, learning_rate: gradient steps; the rate falls along a cosine.
-        brightness, channel_jitter: of the augmentation, see Stage.
+        brightness, channel_jitter, swap, fade: of the augmentation, see Stage.
         replay_share: part of each batch that is old demonstrations; all of it where there is nothing new.
         seed: of batches and augmentation.
     """
@@ -32,6 +32,8 @@ class FineTuning:
     learning_rate: float = 5e-4
     brightness: float = 0.3
     channel_jitter: float = 0.25
+    swap: float = 0.0
+    fade: float = 0.0
     replay_share: float = 0.5
     seed: int = 0
 
@@ -43,7 +45,14 @@ class FineTuning:
 
     def training(self) -> BcTrainingConfig:
         """As one stage of the trainer."""
-        stage = Stage(self.steps, self.learning_rate, self.brightness, self.channel_jitter)
+        stage = Stage(
+            self.steps,
+            self.learning_rate,
+            self.brightness,
+            self.channel_jitter,
+            self.swap,
+            self.fade,
+        )
         return BcTrainingConfig(stages=(stage,), seed=self.seed)
 
 

@@ -88,12 +88,16 @@ class Stage:
         learning_rate: at its start; falls to a twentieth along a cosine.
         brightness: gain of all channels is drawn from 1 - brightness .. 1 + brightness.
         channel_jitter: gain of each channel alone, likewise.
+        swap: part of the images whose channels are put into a random order: what is red becomes green or blue.
+        fade: colours lose a part, drawn from 0 .. fade, towards grey.
     """
 
     steps: int
     learning_rate: float
     brightness: float
     channel_jitter: float = 0.0
+    swap: float = 0.0
+    fade: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -238,9 +242,21 @@ def augment(image: Tensor, stage: Stage, generator: torch.Generator) -> Tensor:
         draw = torch.rand((len(image), channels, 1, 1), generator=generator)
         return 1.0 + width * (2.0 * draw - 1.0)
 
+    if stage.swap:  # nothing is drawn where there is none: the shipped policies' seeds stay theirs
+        image = _swap_channels(image, stage.swap, generator)
+    if stage.fade:
+        lost = stage.fade * torch.rand((len(image), 1, 1, 1), generator=generator)
+        image = torch.lerp(image, image.mean(dim=1, keepdim=True), lost)
     image = image * gain(stage.brightness, 1) * gain(stage.channel_jitter, 3)
     noise = 0.01 * torch.randn(image.shape, generator=generator)
     return (image + noise).clamp(0.0, 1.0)
+
+
+def _swap_channels(image: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    order = torch.rand((len(image), 3), generator=generator).argsort(dim=1)
+    kept = torch.rand(len(image), generator=generator) >= share
+    order[kept] = torch.arange(3)
+    return image[torch.arange(len(image))[:, None], order]
 
 
 def _set_scale(network: BcNetwork, name: str, values: Tensor) -> None:
