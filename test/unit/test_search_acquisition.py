@@ -10,6 +10,7 @@ from robomd_ros.search.acquisition import (
     hunt,
     radius_of,
     risk_times_novelty,
+    teach,
     without,
 )
 
@@ -55,6 +56,20 @@ def test_caution_prefers_the_sure_one():
     b = board([0.0, 10.0], [0.6, 0.9], [9.0], [False])
     bold, sure = (first(hunt(b, 1, Worth(reach=0.0, caution=c))) for c in (0.5, 4.0))
     assert (bold, sure) == ([0], [1])
+
+
+def test_what_tells_most_about_all_is_tried_first():
+    # 0 and 1 move together, 2 is alone; each outcome is a measurement of variance 4.
+    together = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.2]])
+    b = board([0, 1, 2], [0.5, 0.5, 0.5])
+    chosen = teach(b, together, 2)
+    assert chosen[0] == (0, pytest.approx((1 + 0.81) / 5))
+    assert first(chosen) == [0, 2]  # 1 is told by 0 already
+
+
+def test_what_fails_for_sure_teaches_little():
+    b = board([0, 1], [0.99, 0.5])
+    assert first(teach(b, np.diag([1.5, 1.0]), 1)) == [1]
 
 
 def test_a_batch_has_no_two_alike_and_ends_with_the_candidates():

@@ -10,7 +10,9 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from linear_embedding import LinearEmbedding, rollouts
 
 from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.variations import load_catalogue
+from robomd_ros.learning.risk import Layout, RiskPrior
 from robomd_ros.search.asking import Asker
 from robomd_ros.search.config import SearchConfig
 from robomd_ros.search.suggest import STRATEGIES, PerturbationSpace, suggest
@@ -70,6 +72,27 @@ def test_learn_takes_wider_intervals_than_chance(asker):
         return np.mean([a.p_high - a.p_low for a in asker.risk_map(found).answers])
 
     assert width("learn") > width("random")
+
+
+def test_learn_takes_what_tells_most_about_the_others_where_factor_values_say_something():
+    embedding = LinearEmbedding(LIFT)
+    pairs = [LIFT.vector(r.perturbation) for r in RECORDS]
+    values, mask = (np.stack([p[k] for p in pairs]) for k in (0, 1))
+    failed = np.array([r.outcome is Outcome.FAILURE for r in RECORDS])
+    embedding.risk = RiskPrior.learn(Layout.of(LIFT), values, mask, failed)
+    asker = Asker(embedding, RECORDS, LIFT)
+
+    def doubt(strategy):
+        """Mean doubt about chance conditions that is left when the suggestions have been tried."""
+        found = [s.perturbation for s in suggest(asker, LIFT, asker.tried, strategy, 12, rng(3))]
+        others = [LIFT.sample(np.random.default_rng(i)) for i in range(60)]
+        both = asker.doubt([*found, *others])
+        tried, cross = both[:12, :12] + 5.0 * np.eye(12), both[:12, 12:]
+        return np.trace(both[12:, 12:] - cross.T @ np.linalg.solve(tried, cross)) / 60
+
+    found = suggest(asker, LIFT, asker.tried, "learn", 3, rng())
+    assert all("tells most" in s.reason for s in found)
+    assert doubt("learn") < doubt("random")
 
 
 def test_space_filling_covers_more_than_chance():

@@ -19,6 +19,7 @@ from robomd_ros.search.known import NearestIndex
 Points = NDArray[np.float32]
 _REACHED_BY, _REACHED_SHARE = 25, 0.5
 _STEEPNESS = 8.0
+_SURE = 0.02
 APART = 0.05
 """Conditions nearer than this are the same scene to the eye: never two of them in one choice."""
 _FAR = 1e3  # stands for "nothing was tried": no distance in a space of -1..1 comes near
@@ -96,13 +97,36 @@ def hunt(board: Board, count: int, worth: Worth | None = None) -> list[tuple[int
         reach = alike @ (risk * unreached)
         value = (
             w.distinct * (1.0 - _alike(away, board.radius))
-            + w.reach * reach / max(float(reach.max()), 1e-12)
+            + w.reach * float(risk.max()) * reach / max(float(reach.max()), 1e-12)
             + w.novelty * np.minimum(pick.novelty / board.radius, 1.5)
         )
         best, gap = pick.take(risk**w.caution * value)
         unreached *= 1.0 - risk[best] * alike[best]
         # It will fail with P = risk, and only a failure makes those around it less distinct.
         away = np.minimum(away, np.maximum(gap, 2.0 * board.radius * (1.0 - risk[best])))
+    return pick.chosen
+
+
+def teach(board: Board, covariance: NDArray[np.float64], count: int) -> list[tuple[int, float]]:
+    """Choose candidates whose outcomes tell most about all of them: (index, variance they take away), best first.
+
+    Bayesian experimental design: the variance of the latent risk, summed over the candidates, that one more outcome takes
+    away. An outcome at risk p is worth as much as a measurement of the latent risk with variance 1 / (p (1 - p))
+    (Laplace's approximation), so that what fails for sure, or never, teaches little.
+
+    Args:
+        board: what is known.
+        covariance: (N, N) of the candidates' latent risk (logit of P(failure)) given all outcomes so far.
+        count: how many.
+    """
+    left = np.array(covariance, np.float64)
+    p = np.clip(board.p_failure, _SURE, 1.0 - _SURE)
+    noise = 1.0 / (p * (1.0 - p))
+    pick = _Pick(board, count)
+    while pick.open:
+        taken = np.square(left).sum(axis=1) / (left.diagonal() + noise)
+        best, _ = pick.take(taken)
+        left -= np.outer(left[:, best], left[best]) / (left[best, best] + noise[best])
     return pick.chosen
 
 

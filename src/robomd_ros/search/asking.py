@@ -140,6 +140,10 @@ class Asker:
         rows = self._rows.get(perturbation.id, [])
         return len(rows), int(self.known.failed[rows].sum())
 
+    def doubt(self, perturbations: Sequence[Perturbation]) -> NDArray[np.float64] | None:
+        """Covariance of what factor values say of scenes, (N, N): whose outcome tells about whom; None = they say nothing."""
+        return None if self._risk is None else self._risk.covariance(*self._vectors(perturbations))
+
     def embed(self, questions: Sequence[Question]) -> Floats:
         """Embeddings of questions, (N, 512), as `ask` uses them."""
         return self._place([self._understood(q) for q in questions])[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robomd_ros.core.answers import MAX_QUESTIONS, Answer, Question
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.variations import Catalogue, Perturbation
-from robomd_ros.search.acquisition import Board, greedy, hunt, radius_of, without
+from robomd_ros.search.acquisition import Board, greedy, hunt, radius_of, teach, without
 from robomd_ros.search.known import NearestIndex
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def suggest(
     """Choose what to roll out next, best first, no two nearly alike.
 
     "search" takes what probably fails and tells most if it does (see acquisition.py); half of the time only candidates
-    nearest to what the search policy proposes are looked at. "learn" takes the widest intervals, "random" the space of
-    variations, "space_filling" what is farthest from everything tried. Without a trained model "search" and "learn"
-    fill the space.
+    nearest to what the search policy proposes are looked at. "learn" takes what tells most about all other candidates,
+    where factor values say nothing the widest intervals; "random" the space of variations, "space_filling" what is
+    farthest from everything tried. Without a trained model "search" and "learn" fill the space.
 
     Args:
         asker: None = nothing is trained.
@@ -215,12 +215,14 @@ def _proposed(ask: _Ask) -> NDArray[np.bool_] | None:
 
 
 def _learn(ask: _Ask, count: int) -> list[Suggestion]:
+    doubt = ask.asker.doubt(ask.pool) if ask.asker is not None else None
+    said = "the 90 % interval is {low:.2f} to {high:.2f}, {away}."
+    if doubt is not None:
+        chosen = teach(ask.board, doubt, count)
+        return ask.suggestions(chosen, "its outcome tells most about all others: " + said)
     width = np.array([a.p_high - a.p_low for a in ask.answers or ()])
     # Novelty saturates: what is merely far teaches less than what is undecided.
-    return ask.suggestions(
-        greedy(ask.board, width, count, saturate=0.3),
-        "the 90 % interval is wide, {low:.2f} to {high:.2f}, {away}.",
-    )
+    return ask.suggestions(greedy(ask.board, width, count, saturate=0.3), said)
 
 
 def _space_filling(ask: _Ask, count: int) -> list[Suggestion]:
