@@ -44,7 +44,7 @@ def all_commands() -> list[list[str]]:
     """Each command and sub-command as the arguments that call it."""
     found: list[list[str]] = [[]]
     for name in cli.COMMANDS:
-        module = __import__(f"robomd_ros.cli.{name}", fromlist=["app"])
+        module = __import__(f"robomd_ros.cli.{name.replace('-', '_')}", fromlist=["app"])
         command = typer.main.get_command(module.app)
         found += [[name], *([name, sub] for sub in getattr(command, "commands", {}))]
     return found
