@@ -89,12 +89,18 @@ def train(arguments: argparse.Namespace, data: Path, out: Path) -> list[dict[str
         "seed": arguments.seed,
         "steps": arguments.steps,
     }
-    asked = out.with_suffix(".request.json")
+    return run_training("robomimic", robomimic_training.__file__, request, out)
+
+
+def run_training(
+    family: str, script: str, request: dict[str, Any], out: Path
+) -> list[dict[str, float]]:
+    """Run a training script in the environment of a family; what it said on the way. Raises RobomdError."""
+    asked, words = out.with_suffix(".request.json"), out.with_suffix(".log")
     asked.write_text(json.dumps(request))
     # isolated: what lies beside the script is not importable from there
-    command = [str(python_of(kind_of("robomimic"))), "-I", robomimic_training.__file__, str(asked)]
-    words = out.with_suffix(".log")
-    epochs = []
+    command = [str(python_of(kind_of(family))), "-I", script, str(asked)]
+    said = []
     with words.open("w") as stderr:
         environment = sidecar_environment(os.environ)
         process = subprocess.Popen(
@@ -102,17 +108,16 @@ def train(arguments: argparse.Namespace, data: Path, out: Path) -> list[dict[str
         )
         assert process.stdout is not None
         for line in process.stdout:
-            epochs.append(json.loads(line))
-            log.info("%s: %s", arguments.algo, {k: round(v, 4) for k, v in epochs[-1].items()})
+            said.append(json.loads(line))
+            log.info("%s: %s", out.stem, {k: round(v, 4) for k, v in said[-1].items()})
     if process.wait():
         raise RobomdError(f"training ended with exit code {process.returncode}: see {words}.")
     asked.unlink()
-    return epochs
+    return said
 
 
-def evaluate(arguments: argparse.Namespace, checkpoint: Path) -> tuple[Tally, Tally]:
+def evaluate(arguments: argparse.Namespace, spec: str) -> tuple[Tally, Tally]:
     """Successes of the nominal scene, and on a grey image, through the sidecar."""
-    spec = f"robomimic:{checkpoint}"
     nominal, blank = Tally("nominal"), Tally("blank image")
     jobs = [
         make_job(Perturbation(), EVALUATION_SEEDS + k, "heldout") for k in range(arguments.nominal)
@@ -183,7 +188,7 @@ def main() -> None:
         write_atomic(summary, json.dumps(make(arguments, out), indent=2).encode())
     if arguments.nominal:
         started = time.monotonic()
-        nominal, blank = evaluate(arguments, out)
+        nominal, blank = evaluate(arguments, f"robomimic:{out}")
         made = json.loads(summary.read_text()) | {
             "nominal": {"successes": nominal.successes, "rollouts": nominal.rollouts},
             "blank": {"successes": blank.successes, "rollouts": blank.rollouts},

@@ -10,9 +10,10 @@ import pytest
 
 from robomd_ros.core.errors import PolicyError, UnavailableError
 from robomd_ros.policies.base import Observation
+from robomd_ros.policies.bc_training import DemoSet
 from robomd_ros.policies.loader import load_policy
 from robomd_ros.policies.sidecar import sidecar_environment
-from robomd_ros.policies.sidecars import child
+from robomd_ros.policies.sidecars import child, lerobot_training
 from robomd_ros.policies.sidecars.environment import python_of
 from robomd_ros.policies.sidecars.kinds import kind_of
 
@@ -30,9 +31,9 @@ def run():
     except UnavailableError as error:
         pytest.skip(str(error))
 
-    def call(*arguments):
+    def call(*arguments, script=SCRIPT):
         done = subprocess.run(
-            [str(python), str(SCRIPT), *map(str, arguments)],
+            [str(python), str(script), *map(str, arguments)],
             capture_output=True, text=True, check=False, env=sidecar_environment({"HF_HUB_OFFLINE": "1"}),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
@@ -111,3 +112,41 @@ def test_what_does_not_fit_is_refused_with_a_sentence(run, policies, tmp_path):
     for name, (_, part) in cases.items():
         assert part in sentences[name], (name, sentences[name])
         assert sentences[name].startswith(("PolicyError: ", "InvalidArgumentError: "))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["diffusion", "act"])
+def test_a_policy_trained_here_by_lerobots_classes_runs(run, tmp_path, kind):
+    """A few steps on noise: the data goes through the mapping that the policy runs with, and the folder is whole."""
+    rng = np.random.default_rng(0)
+    demos = DemoSet(
+        rng.integers(0, 256, (12, 32, 32, 3), np.uint8),
+        rng.normal(size=(12, 9)).astype(np.float32),
+        rng.uniform(-1, 1, (12, 7)).astype(np.float32),
+        np.repeat([0, 1], 6),
+        np.zeros((2, 3), np.float32),
+        np.array([1, 2]),
+    )
+    demos.save(tmp_path / "demos.npz")
+    mapping = json.loads(run("mapping"))
+    mapping["observation"] = {
+        lerobot_training.IMAGE: {"image": "camera", "window": [0, 4, 24, 24]},
+        lerobot_training.STATE: {"proprio": ["eef_pos", "gripper_qpos"]},
+    }
+    request = {
+        "data": str(tmp_path / "demos.npz"),
+        "out": str(tmp_path / kind),
+        "policy": kind,
+        "seed": 0,
+        "steps": 2,
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request | {"mapping": mapping}))
+    said = json.loads(
+        run(tmp_path / "request.json", script=lerobot_training.__file__).splitlines()[-1]
+    )
+    policy = load_policy(f"lerobot:{tmp_path / kind}", act_timeout=20.0)
+    try:
+        policy.reset(1)
+        assert (said["step"], policy.act(SEEN).shape) == (2, (7,))
+    finally:
+        policy.close()

@@ -51,6 +51,18 @@ def test_an_image_is_made_smaller_without_distortion_and_padded_with_black():
     np.testing.assert_array_equal(view[:, :, 0], [[0] * 4, [200] * 4, [200] * 4, [0] * 4])
 
 
+def test_a_window_of_the_camera_and_one_that_leaves_it():
+    image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    mapping = made(
+        observation={"view": {"image": "camera", "window": [1, 2, 4, 5], "mirror": True}}
+    )
+    view = read(mapping, image, np.zeros(12, np.float32))["view"]
+
+    np.testing.assert_array_equal(view, image[1:5, 2:7][:, ::-1])
+    with pytest.raises(PolicyError, match="leaves the image"):
+        read(mapping, image[:4], np.zeros(12, np.float32))
+
+
 def test_one_number_of_a_part_scaled():
     mapping = made(
         observation={"gripper": {"proprio": ["gripper_qpos[0]"], "scale": 2, "offset": 1}}
@@ -103,6 +115,8 @@ def test_a_file_begins_with_a_preset_and_changes_it(tmp_path):
     [
         ({"observation": {"a": {"image": "wrist"}}}, "observation a: image 'wrist'"),
         ({"observation": {"a": {"image": "camera", "height": 9}}}, "image size"),
+        ({"observation": {"a": {"image": "camera", "window": [1, 2, 3]}}}, "want top, left"),
+        ({"observation": {"a": {"image": "camera", "window": [0, 0, -1, 5]}}}, "want top, left"),
         ({"observation": {"a": {"image": "camera", "zoom": 2}}}, "zoom"),
         ({"observation": {"a": {"proprio": ["eef_pos"]}}}, "eef_pos"),
         ({"observation": {"a": {"proprio": ["joint_pos[6]"]}}}, "a wants joint_pos"),

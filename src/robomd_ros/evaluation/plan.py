@@ -73,9 +73,17 @@ class Plan:
 
     @property
     def policies(self) -> dict[str, str]:
-        """Policies that stand beside each other on the first task, by title: the shipped one, and checkpoints in OUT/policies."""
+        """Policies that stand beside each other on the first task, by title: the shipped one, and those in OUT/policies.
+
+        Those are checkpoints of robomimic, and folders of LeRobot.
+        """
         trained = sorted((self.out / "policies").glob("*.pth"))
-        return {"shipped": self.policy(self.tasks[0])} | {p.stem: f"robomimic:{p}" for p in trained}
+        folders = sorted(p.parent for p in (self.out / "policies").glob("*/robomd.json"))
+        return (
+            {"shipped": self.policy(self.tasks[0])}
+            | {p.stem: f"robomimic:{p}" for p in trained}
+            | {p.name: f"lerobot:{p}" for p in folders}
+        )
 
     def policy(self, task: str) -> str:
         """The policy that is tested on a task where nothing else is said: the shipped one."""

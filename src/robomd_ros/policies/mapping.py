@@ -3,7 +3,8 @@
 {"info": {...},                             the fields of PolicyInfo
  "prompt": "pick up the red cube",
  "observation": {                           by the policy's own key
-   "observation/image": {"image": "camera", "height": 224, "width": 224, "mirror": true},       or "black"
+   "observation/image": {"image": "camera", "height": 224, "width": 224, "mirror": true,
+                         "window": [12, 16, 64, 64]},                   or "black"; window: top, left, height, width
    "observation/state": {"proprio": ["eef_pos", "eef_axis_angle", "gripper_qpos[0]"], "scale": 1, "offset": 0},
    "prompt": {"text": "prompt"}},
  "sizes": {"gripper_qpos": 2},              where the robot's are others than robosuite's

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.core.errors import InvalidArgumentError, PolicyError
 from robomd_ros.policies.base import MAX_SIDE
 
 _PART = re.compile(r"([a-z_]+)(?:\[(\d{1,3})\])?")
@@ -25,14 +25,20 @@ class ImageSource:
         image: "camera", or "black" for one that is not there.
         height, width: 0 = as it comes; else resized without distortion, the rest black.
         mirror: left and right swapped.
+        window: top, left, height and width of the part of the camera's image that is taken [pixel]; () = all of it.
     """
 
     image: str = "camera"
     height: int = 0
     width: int = 0
     mirror: bool = False
+    window: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "window", tuple(self.window))
+        whole = all(type(n) is int and 0 <= n <= MAX_SIDE for n in self.window)
+        if self.window and (len(self.window) != 4 or not whole or 0 in self.window[2:]):
+            raise InvalidArgumentError(f"window {self.window}: want top, left, height, width.")
         if self.image not in ("camera", "black"):
             raise InvalidArgumentError(f"image {self.image!r}: want camera or black.")
         sizes = (self.height, self.width)
@@ -42,7 +48,14 @@ class ImageSource:
             raise InvalidArgumentError(f"image size {sizes}: want both 1 .. {MAX_SIDE}, or none.")
 
     def read(self, camera: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 from the camera's."""
+        """(H, W, 3) uint8 from the camera's. Raises PolicyError where the window leaves it."""
+        if self.window:
+            top, left, height, width = self.window
+            if top + height > camera.shape[0] or left + width > camera.shape[1]:
+                raise PolicyError(
+                    f"the window {self.window} leaves the image of {camera.shape[:2]}."
+                )
+            camera = camera[top : top + height, left : left + width]
         image = camera if self.image == "camera" else np.zeros_like(camera)
         image = image[:, ::-1] if self.mirror else image
         return _padded(image, self.height or len(image), self.width or image.shape[1])

@@ -163,5 +163,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "make":
         for name in SETTINGS:
             make(name, Path(sys.argv[2]) / name)
+    elif sys.argv[1] == "mapping":
+        sys.stdout.write(json.dumps(MAPPING))
     else:
         refuse(sys.argv[2], sys.argv[3:])
