@@ -108,6 +108,17 @@ def test_what_is_no_evidence_is_left_out_and_counted(study, capfd):
     assert "1 rollouts of B were chosen by their outcome and are left out." in out
 
 
+def test_a_study_that_drifted_is_told(study, capfd, tmp_path):
+    drifted = make_study(tmp_path / "b")
+    with drifted.store() as store:
+        for k in range(24):
+            store.add(make_record(f"r{k}", "nominal", Outcome(1 + (k >= 12)), seed=k))
+    _, out, _ = robomd(capfd, "compare", study("a", nominal=1), drifted.folder)
+    assert "B's later half against its earlier one +1.00" in out
+    assert "something else than the policy changed" in out
+    assert "A's later half against its earlier one -0.08 (-0.35 to +0.17), even." in out
+
+
 def refused(study, tmp_path):
     """Folders that cannot be compared, and why."""
     a = study("a", n=2, nominal=1)

@@ -39,7 +39,8 @@ class Monitor:
     """What the pairs show so far. Asked after every pair, which its tests allow.
 
     Each condition's evidence counts every pair. The overall evidence counts whole rounds, in which every condition came once,
-    so that it is about the mean over the conditions.
+    so that it is about the mean over the conditions: pairs on scenes of their own are independent, and the mean of a product
+    of such bets is at most what bets on the mean would give (arithmetic and geometric mean).
     """
 
     def __init__(self, conditions: Sequence[str], config: ComparisonConfig) -> None:
