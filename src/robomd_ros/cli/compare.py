@@ -47,14 +47,18 @@ def compare_command(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
     task: Annotated[str, typer.Option(help="With --live.")] = "lift",
     robot: Annotated[str, typer.Option(help="With --live: Panda or UR5e.")] = "Panda",
-    budget: Annotated[int, typer.Option(min=2, help="With --live: rollouts at most.")] = 600,
+    budget: Annotated[
+        int, typer.Option(min=2, help="With --live: rollouts at most, six controls on top.")
+    ] = 600,
     each: Annotated[
         bool,
         typer.Option(
             "--each", help="With --live: go on until each condition is decided, not only the whole."
         ),
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="With --live: processes.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="With --live: processes, at least one a policy.")
+    ] = 2,
     seed: Annotated[
         int, typer.Option(min=0, max=9, help="With --live: other seed, other scenes.")
     ] = 0,
