@@ -46,9 +46,9 @@ RECIPES: Mapping[str, Recipe] = {
     "bc": Recipe("bc", 64, 3600),
     "bc_rnn": Recipe("bc", 10, 2600, sequence=10),
     "bc_transformer": Recipe("bc", 16, 2600, frames=6),
-    "bcq": Recipe("bcq", 32, 1200),
+    "bcq": Recipe("bcq", 64, 1400),
     "hbc": Recipe("hbc", 64, 3600, sequence=5),
-    "iql": Recipe("iql", 64, 1600),
+    "iql": Recipe("iql", 64, 1700),
 }
 
 
@@ -112,7 +112,8 @@ def _bc_transformer(algo: Any, recipe: Recipe) -> None:
 
 
 def _bcq(algo: Any, recipe: Recipe) -> None:
-    # each sampled action is a pass of the image through three encoders: few of them
+    # each critic and each sampled action is a pass of the image more: few of them
+    algo.critic.ensemble.n = 1
     algo.critic.num_action_samples, algo.critic.num_action_samples_rollout = 2, 5
     algo.action_sampler.vae.latent_dim, algo.action_sampler.vae.kl_weight = 4, 0.05
     algo.action_sampler.actor_layer_dims = (256, 256)
@@ -133,6 +134,7 @@ def _hbc(algo: Any, recipe: Recipe) -> None:
 def _iql(algo: Any, recipe: Recipe) -> None:
     algo.actor.net.common.use_tanh = False
     algo.actor.layer_dims = algo.critic.layer_dims = (256, 256)
+    algo.critic.ensemble.n = 1
 
 
 _ALGORITHMS = {
@@ -225,7 +227,8 @@ def train(request: Mapping[str, Any], say: Any) -> None:
     started = time.monotonic()
     for epoch in range(1, -(-recipe.steps // STEPS_AN_EPOCH) + 1):
         steps = min(STEPS_AN_EPOCH, recipe.steps - (epoch - 1) * STEPS_AN_EPOCH)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast):
+        # no cache: it would keep the weights of the epoch's first step for all of them
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast, cache_enabled=False):
             log = train_utils.run_epoch(model, batches, epoch, num_steps=steps)
         model.on_epoch_end(epoch)
         say(
