@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "search": {"core", "learning"},
     "report": {"core", "learning", "search"},
     "mending": {"core", "policies", "recording", "search"},
+    "evaluation": {"core", "policies", "recording", "learning", "search", "mending"},
     "adapters": {"core", "learning", "search", "policies", "recording", "report", "arm"},
 }
 """Parts of robomd_ros a part may import besides itself; nodes, cli and graph.py may import all."""
