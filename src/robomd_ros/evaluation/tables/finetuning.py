@@ -70,7 +70,10 @@ def steps(plan: Plan) -> list[Step]:
             "catalogue", plan.policy(task), task, plan.robot, repeats=plan.sizes.repeats
         )
     }
-    size = {"steps": 20, "replayed": 4} if plan.quick else {"steps": 0, "replayed": REPLAYED}
+    half = plan.sizes.repeats - plan.sizes.repeats // 2
+    size = {"steps": 0, "replayed": REPLAYED, "scenes": half}
+    if plan.quick:
+        size = {"steps": 20, "replayed": 4, "scenes": 1}
     return [
         Step(
             f"finetuning/{name}/{seed}",
@@ -85,9 +88,16 @@ def steps(plan: Plan) -> list[Step]:
 
 
 def finetuned(
-    studies: Path, data: Dataset, demos: int, under: str, seed: int, steps: int, replayed: int
+    studies: Path,
+    data: Dataset,
+    demos: int,
+    under: str,
+    seed: int,
+    steps: int,
+    replayed: int,
+    scenes: int,
 ) -> dict[str, Any]:
-    """Plan on the first half of the scenes, fine-tune, test on the other half."""
+    """Plan on the first half of the scenes, fine-tune, test on others."""
     half = data.repeats // 2
     known = [r for r in datasets.records(data, studies) if r.seed < half]
     study, catalogue = Study.open(studies / data.name), load_catalogue(data.task)
@@ -96,7 +106,7 @@ def finetuned(
     costs = setup_costs(risks, Budget(max(demos, 1)))
     plan = describe(risks, amounts, costs, ASSUMED, study.meta, "half of the scenes")
     training = FineTuning(seed=seed, **({"steps": steps} if steps else {}))
-    config = MendConfig(data.repeats - half, half, training)
+    config = MendConfig(scenes, half, training)
     digest = sha256((plan.to_json() + repr(config)).encode()).hexdigest()[:8]
     folder = studies.parent / "mending"
     ports = simulation(data.policy, 1, study, replayed)
@@ -214,8 +224,9 @@ def _rate(k: int, n: int) -> str:
 
 def _notes(plan: Plan, worst: Mapping[str, Mapping[str, Any]]) -> str:
     half = plan.sizes.repeats // 2
+    scenes = max((row[1] for v in worst.values() for row in v["rows"].values()), default=0)
     lines = [
-        f"Failure rate over {_conditions_of(worst)} conditions (nominal and every named variation), each on {plan.sizes.repeats - half} "
+        f"Failure rate over {_conditions_of(worst)} conditions (nominal and every named variation), each on {scenes} "
         f"scenes that neither the plan (made on {half} others) nor any demonstration used, the same before and after, with 95 % Wilson "
         "intervals, training seeds pooled; of before: for each training seed with a 95 % bootstrap over scenes. worst new: the "
         "condition whose rate rose most, uncorrected, over all seeds. worse: significantly, exact paired test, Holm over all conditions. "
