@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 
 from robomd_ros.policies.base import Observation, Policy
 from sim_bridge import scene as ours
+from sim_bridge.build import build, fast_grippers
 from sim_bridge.tasks import get_task
 
 
 def make(robot: str = "Panda", hard_reset: bool = True) -> Any:
     """The same task as sim_bridge's Scene, with camera observations switched on as robosuite documents it."""
     task = get_task("lift")
-    ours._build(task, robot, ours.RATE, task.horizon).close()  # registers the grippers
+    build(task, robot, ours.RATE, task.horizon).close()  # registers the grippers
     import robosuite
     from robosuite.utils.placement_samplers import UniformRandomSampler
 
     return robosuite.make(
         "Lift",
         robots=robot,
-        gripper_types=ours._fast_grippers()[robot],
+        gripper_types=fast_grippers()[robot],
         placement_initializer=UniformRandomSampler(
             name="ObjectSampler",
             x_range=task.spots["cube"].x,

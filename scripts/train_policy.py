@@ -54,7 +54,7 @@ class Recipe:
 RECIPES = {
     "lift": Recipe(),
     "stack": Recipe(
-        BcConfig(points=2), (Stage(4000, 1e-3, 0.3), Stage(1400, 5e-4, 0.3, 0.25)), 300
+        BcConfig(points=2), (Stage(4400, 1e-3, 0.3), Stage(1600, 5e-4, 0.3, 0.25)), 300
     ),
     "can": Recipe(
         BcConfig(crop_top=12, crop_left=4, points=2),

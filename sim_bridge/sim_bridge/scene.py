@@ -8,7 +8,6 @@ trained against exactly that.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,79 +18,16 @@ from robomd_ros.core.errors import InvalidArgumentError, NotReadyError
 from robomd_ros.policies.base import Observation
 from sim_bridge import gl
 from sim_bridge.appearance import Appearance
+from sim_bridge.build import ROBOTS, aim_camera, build
 from sim_bridge.tasks import get_task
-from sim_bridge.tasks.base import Camera, Placement, Task
 
 IMAGE_HEIGHT = IMAGE_WIDTH = 96
 """The one image size of shipped policies and studies [pixel]."""
 RATE = 10.0
 HOLD_STEPS = 3
 ACTION_DIM = 7
-ROBOTS = ("Panda", "UR5e")
 PROPRIO = ("eef_pos", "eef_quat", "gripper_qpos")
 """Default parts of the proprioception vector."""
-
-_GRIPPER_SPEED = 0.5
-_BUILD_SEED = (
-    0  # the size of Lift's cube is drawn when the model is built: one size for every scene
-)
-
-
-def _fast_grippers() -> dict[str, str]:
-    """Register the default grippers with a higher speed; their names by robot."""
-    from robosuite.models import grippers as library
-
-    names = {}
-    for robot, base in (("Panda", library.PandaGripper), ("UR5e", library.Robotiq85Gripper)):
-        name = f"Fast{base.__name__}"
-        fast = type(name, (base,), {"speed": property(lambda self: _GRIPPER_SPEED)})
-        library.register_gripper(fast)
-        names[robot] = name
-    return names
-
-
-def _build(task: Task, robot: str, rate: float, horizon: int) -> Any:
-    """Build robosuite's environment without its own rendering and observations, things placed as the task says."""
-    # a filter: robosuite sets the logger's level and warns of optional packages while it is imported
-    logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
-    import robosuite
-
-    task.register()
-    env = robosuite.make(
-        task.environment,
-        robots=robot,
-        gripper_types=_fast_grippers()[robot],
-        has_renderer=False,
-        has_offscreen_renderer=False,
-        use_camera_obs=False,
-        use_object_obs=False,
-        control_freq=rate,
-        horizon=horizon,
-        ignore_done=True,
-        hard_reset=False,
-        renderer="mujoco",
-        **({"seed": _BUILD_SEED} if task.seeded else {}),
-    )
-    things = {thing.name: thing for thing in env.model.mujoco_objects}
-    env.placement_initializer = Placement(things, task.spots)
-    return env
-
-
-def _aim_camera(model: Any, camera: int, wanted: Camera) -> None:
-    """Move the camera to where the task wants it; the picture's upper edge stays level."""
-    if wanted.position:
-        model.cam_pos[camera] = wanted.position
-    if wanted.look_at:
-        import mujoco
-
-        back = model.cam_pos[camera] - wanted.look_at
-        back /= np.linalg.norm(back)
-        right = np.cross((0.0, 0.0, 1.0), back)
-        right /= np.linalg.norm(right)
-        axes = np.stack([right, np.cross(back, right), back], axis=1)
-        mujoco.mju_mat2Quat(model.cam_quat[camera], axes.ravel())
-    if wanted.fovy:
-        model.cam_fovy[camera] = wanted.fovy
 
 
 class Scene:
@@ -126,12 +62,12 @@ class Scene:
         self.horizon = int(horizon or made.horizon)
         self.image_height, self.image_width = image_height, image_width
         self.proprio_names = tuple(proprio)
-        self._env = _build(made, robot, rate, self.horizon)
+        self._env = build(made, robot, rate, self.horizon)
         self._robot = self._env.robots[0]
         self.model, self.data = self._env.sim.model._model, self._env.sim.data._data
         self._camera = self._env.sim.model.camera_name2id(camera or made.camera.name)
         if not camera:
-            _aim_camera(self.model, self._camera, made.camera)
+            aim_camera(self.model, self._camera, made.camera)
         self._things = made.things
         self._joints = [*self._robot.robot_joints, *self._robot.gripper_joints["right"]]
         self._substeps = round(1.0 / rate / self._env.model_timestep)

@@ -39,13 +39,11 @@ class Camera:
         name: in the model.
         position: (3,) [m] in the world; () = where the arena has it.
         look_at: (3,) [m] in the world; () = as the arena has it.
-        fovy: vertical opening angle [degree]; 0 = the arena's.
     """
 
     name: str = "agentview"
     position: tuple[float, ...] = ()
     look_at: tuple[float, ...] = ()
-    fovy: float = 0.0
 
 
 @dataclass(frozen=True)
