@@ -68,7 +68,7 @@ class Worth:
 
     distinct: float = 1.0
     reach: float = 0.5
-    novelty: float = 1.0
+    novelty: float = 0.75
     caution: float = 1.5
 
 

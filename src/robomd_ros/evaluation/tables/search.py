@@ -35,6 +35,13 @@ WAYS = {
     "hunt": "**RoboMD's search**",
     "hunt_ppo": "the same, half of it among PPO's proposals",
 }
+KNOWN, NEXT = 100, 50
+PROPOSERS = {
+    "random": "random",
+    "hunt": "the search, all candidates",
+    "ppo": "the search, among PPO's proposals",
+    "untrained": "the search, among the untrained policy's (control)",
+}
 LIVE_WAYS = ("random", "risk_novelty", "hunt")
 FIGURES = ("failures", "distinct", "coverage")
 RARE_FACTORS = ("light_color", "light_intensity", "light_direction", "table_size")
@@ -52,6 +59,10 @@ def steps(plan: Plan) -> list[Step]:
             made.append(
                 Step(f"search/pool/{pool}/{seed}", f"{here}:replayed", arguments, {"data": data}, VERSION)
             )  # fmt: skip
+        arguments = {"seed": seed, "search_steps": sizes.search_steps}
+        made.append(
+            Step(f"search/proposals/{seed}", f"{here}:proposed", arguments, {"data": data}, VERSION)
+        )
     spaces, ways = (("all",), ("hunt",)) if plan.quick else (("rare", "all"), LIVE_WAYS)
     for seed in sizes.seeds[:LIVE_SEEDS]:
         for space, way in product(spaces, ways):
@@ -87,6 +98,18 @@ def replayed(
             for way, rows in orders.items()
         },
     }
+
+
+def proposed(studies: Path, data: Dataset, seed: int, search_steps: int) -> dict[str, Any]:
+    """What PPO's proposals are worth in the embedding, in a pool of which half failed."""
+    from robomd_ros.core.variations import load_catalogue
+    from robomd_ros.evaluation import proposals
+
+    records = datasets.records(data, studies)
+    inside = pool_rows(failures(records), POOLS["half"], np.random.default_rng(seed))
+    return proposals.compare(
+        records, load_catalogue(data.task), inside, KNOWN, NEXT, seed, search_steps
+    )
 
 
 def pool_rows(
@@ -127,7 +150,7 @@ def render(results: Results, plan: Plan) -> str:
     parts = [
         _pool(pool, list(results.under(f"search/pool/{pool}/").values()), plan) for pool in POOLS
     ]
-    parts.append(_live(results, plan))
+    parts += [_proposals(list(results.under("search/proposals/").values())), _live(results, plan)]
     shown = [p for p in parts if p]
     if not shown:
         return "Nothing was searched yet."
@@ -157,6 +180,21 @@ def _pool(pool: str, replays: Sequence[Mapping[str, Any]], plan: Plan) -> str:
         f"**From a pool of {conditions:.0f} rollouts of which {100 * share:.0f} % failed**, {plan.sizes.budget} rollouts; mean of {len(replays)} replays; "
         "× = ratio to random [95 % bootstrap over replays].\n\n"
         + table(["", *(h for f in FIGURES for h in (f, "×"))], rows)
+    )
+
+
+def _proposals(replays: Sequence[Mapping[str, Any]]) -> str:
+    if not replays:
+        return ""
+    values = {
+        name: np.array([[r[name][f] for f in FIGURES] for r in replays], float)
+        for name in PROPOSERS
+    }
+    rows = [[title, *_cells(values[name], values["random"])] for name, title in PROPOSERS.items()]
+    return (
+        f"**PPO's proposals**: embedding, calibration and PPO trained on {KNOWN} random rollouts of the pool of which half failed, then {NEXT} chosen in one go, "
+        f"with the answers' P(failure); what these {NEXT} found. Proposals count for the candidates nearest to them in the space of the search. "
+        f"{len(replays)} replays.\n\n" + table(["", *(h for f in FIGURES for h in (f, "×"))], rows)
     )
 
 
