@@ -149,6 +149,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--demo-file", type=Path, help="keep them here, or read them if it exists")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--steps", type=int, default=0, help="gradient steps; 0 = the recipe's")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of training, at most; 0 = any")
     parser.add_argument("--nominal", type=int, default=40, help="evaluation rollouts; 0 = none")
     parser.add_argument("--blank", type=int, default=10, help="evaluation rollouts, grey image")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate")

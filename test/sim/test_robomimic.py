@@ -58,7 +58,14 @@ def train(python, data, algo):
     out = data.with_name(f"{algo}.pth")
     if not out.exists():
         request = data.with_name(f"{algo}.request.json")
-        fields = {"data": str(data), "out": str(out), "algo": algo, "seed": 0, "steps": 2}
+        fields = {
+            "data": str(data),
+            "out": str(out),
+            "algo": algo,
+            "seed": 0,
+            "steps": 2,
+            "minutes": 0,
+        }
         request.write_text(json.dumps(fields))
         run(python, [robomimic_training.__file__, str(request)])
     return out

@@ -11,14 +11,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 METADATA_KEY = "robomd"
 IMAGE = "agentview_image"
-STEPS_AN_EPOCH = 100
+STEPS_AN_EPOCH = 50
+FINE_FROM = 0.75
+"""Share of the training after which the learning rate is a tenth."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Recipe:
         name: robomimic's name of the algorithm.
         batch: sequences a step.
         steps: gradient steps.
-        learning_rate: of all its networks; a tenth of it in the last quarter.
+        learning_rate: of all its networks.
         frames: observations the policy is shown at once.
         sequence: control steps a sequence has, where the policy has a memory.
     """
@@ -74,8 +76,6 @@ def configure(algo: str, recipe: Recipe, data: str, states: list[str], horizon: 
     for part in _optimisers(config.algo):
         with part.unlocked():
             part.learning_rate.initial = recipe.learning_rate
-            part.learning_rate.decay_factor = 0.1
-            part.learning_rate.epoch_schedule = [round(0.75 * recipe.steps / STEPS_AN_EPOCH)]
     config.lock()
     return config
 
@@ -186,79 +186,99 @@ class ColourLoader:
         return (vary_colours(batch, self.generator) for batch in self.loader)
 
 
-def train(request: Mapping[str, Any], say: Any) -> None:
+def train(request: Mapping[str, Any], say: Callable[[dict[str, float]], None]) -> None:
     """Train and save.
 
     Args:
-        request: data (an HDF5 file), out (of the checkpoint), algo, seed, steps (0 = the recipe's).
+        request: data (an HDF5 file), out (of the checkpoint), algo, seed, steps (0 = the recipe's), minutes (at most; 0 = any).
         say: told a dict an epoch.
     """
+    import robomimic.utils.file_utils as file_utils
+    import robomimic.utils.train_utils as train_utils
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(request["seed"])
+    recipe = RECIPES[request["algo"]]
+    if request["steps"]:
+        recipe = replace(recipe, steps=request["steps"])
+    environment = file_utils.get_env_metadata_from_dataset(request["data"])
+    said = environment[METADATA_KEY]
+    config = configure(request["algo"], recipe, request["data"], said["states"], said["horizon"])
+    model, dataset, shapes = _build(config)
+    steps = 0
+    for steps, spent, losses in _epochs(model, dataset, recipe, request):
+        say({"step": steps, "seconds": spent} | losses)
+    environment[METADATA_KEY] |= {"algo": request["algo"], "steps": steps, "seed": request["seed"]}
+    partial = f"{request['out']}.part"
+    train_utils.save_model(model, config, environment, shapes, partial)
+    os.replace(partial, request["out"])
+
+
+def _build(config: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Model, dataset and shapes, as robomimic's own training script makes them."""
     import robomimic.utils.file_utils as file_utils
     import robomimic.utils.obs_utils as obs_utils
     import robomimic.utils.train_utils as train_utils
     import torch
     from robomimic.algo import algo_factory
 
-    torch.set_num_threads(1)
-    torch.manual_seed(request["seed"])
-    recipe = RECIPES[request["algo"]]
-    if request["steps"]:
-        recipe = Recipe(**{**vars(recipe), "steps": request["steps"]})
-    environment = file_utils.get_env_metadata_from_dataset(request["data"])
-    said = environment[METADATA_KEY]
-    config = configure(request["algo"], recipe, request["data"], said["states"], said["horizon"])
     obs_utils.initialize_obs_utils_with_config(config)
-    shapes = file_utils.get_shape_metadata_from_dataset(request["data"], config.all_obs_keys)
+    shapes = file_utils.get_shape_metadata_from_dataset(config.train.data, config.all_obs_keys)
     dataset, _ = train_utils.load_data_for_training(config, obs_keys=shapes["all_obs_keys"])
     model = algo_factory(
         config.algo_name, config, shapes["all_shapes"], shapes["ac_dim"], torch.device("cpu")
     )
-    _widen(model)
-    generator = torch.Generator().manual_seed(request["seed"])
+    for part in _parts(model):
+        part.nets.to(memory_format=torch.channels_last)  # faster; the weights stay what they are
+    return model, dataset, shapes
+
+
+def _epochs(
+    model: Any, dataset: Any, recipe: Recipe, request: Mapping[str, Any]
+) -> Iterator[tuple[int, float, dict[str, float]]]:
+    """Train; steps done, seconds spent and losses after each epoch."""
+    import robomimic.utils.train_utils as train_utils
+    import torch
+
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_size=min(recipe.batch, len(dataset)),
         shuffle=True,
         drop_last=True,
-        generator=generator,
+        generator=torch.Generator().manual_seed(request["seed"]),
     )
     batches = ColourLoader(loader, request["seed"])
     fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
-    started = time.monotonic()
-    for epoch in range(1, -(-recipe.steps // STEPS_AN_EPOCH) + 1):
-        steps = min(STEPS_AN_EPOCH, recipe.steps - (epoch - 1) * STEPS_AN_EPOCH)
+    limit = 60.0 * request["minutes"] or float("inf")
+    started, done, progress, lowered = time.monotonic(), 0, 0.0, False
+    while progress < 1.0:
+        steps = min(STEPS_AN_EPOCH, recipe.steps - done)
         # no cache: it would keep the weights of the epoch's first step for all of them
         with torch.autocast("cpu", torch.bfloat16, enabled=fast, cache_enabled=False):
+            epoch = done // STEPS_AN_EPOCH + 1
             log = train_utils.run_epoch(model, batches, epoch, num_steps=steps)
         model.on_epoch_end(epoch)
-        say(
-            {
-                "step": min(epoch * STEPS_AN_EPOCH, recipe.steps),
-                "seconds": time.monotonic() - started,
-                **_losses(log),
-            }
-        )
-    environment[METADATA_KEY] |= {
-        "algo": request["algo"],
-        "steps": recipe.steps,
-        "seed": request["seed"],
-    }
-    partial = f"{request['out']}.part"
-    train_utils.save_model(model, config, environment, shapes, partial)
-    os.replace(partial, request["out"])
+        done += steps
+        spent = time.monotonic() - started
+        progress = max(done / recipe.steps, spent / limit)
+        if progress >= FINE_FROM and not lowered:
+            _lower_rates(model)
+            lowered = True
+        yield done, spent, {k: v for k, v in log.items() if "loss" in k.lower()}
 
 
-def _widen(model: Any) -> None:
-    """Images with the channels last in memory: faster on a CPU; the weights stay what they are."""
-    import torch
-
-    parts = [model.planner, model.actor] if hasattr(model, "planner") else [model]
-    for part in parts:
-        part.nets.to(memory_format=torch.channels_last)
+def _parts(model: Any) -> list[Any]:
+    """The algorithms in a model: itself, or the planner and the actor of a hierarchy."""
+    return [model.planner, model.actor] if hasattr(model, "planner") else [model]
 
 
-def _losses(log: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in log.items() if "loss" in name.lower()}
+def _lower_rates(model: Any) -> None:
+    for part in _parts(model):
+        for found in part.optimizers.values():
+            for optimiser in found if isinstance(found, list) else [found]:
+                for group in optimiser.param_groups:
+                    group["lr"] *= 0.1
 
 
 def main() -> None:
