@@ -15,9 +15,11 @@ from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs, Renders, TrainingSet, resize_by_area
 from robomd_ros.learning.losses import classification_loss, contrastive_loss
 from robomd_ros.learning.progress import Progress
-from robomd_ros.learning.risk import RiskPrior
+from robomd_ros.learning.risk import FactorRisk, RiskPrior
 from robomd_ros.learning.sentences import sentence_encoder
 
+TAUGHT = 0.5
+"""The teacher's part in a rollout's own label: what is left is the chance of one outcome."""
 IMAGINED = 3000
 """Scenes without an image that the teacher labels."""
 MIN_STEPS = 4
@@ -56,29 +58,35 @@ def train_compact(
     model.eval()
     pools = [(data.inputs, torch.from_numpy(data.failed).float())]
     if risk is not None:
-        pools += taught_pools(risk, data[data.inputs.factors_known], catalogue, extra, seed)
+        known = data[data.inputs.factors_known]
+        teacher = risk.given(known.inputs.factors, known.inputs.factor_mask, known.failed)
+        target = pools[0][1]
+        seen = torch.from_numpy(data.inputs.factors_known)
+        target[seen] = torch.lerp(target[seen], taught(teacher, known.inputs), TAUGHT)
+        pools += taught_pools(teacher, catalogue, extra, seed)
     with torch.no_grad():
         encoded = [(model.encode(inputs), target) for inputs, target in pools]
     train_fusion(model, encoded, model.config, generator, progress)
 
 
 def taught_pools(
-    risk: RiskPrior, data: TrainingSet, catalogue: Catalogue, extra: Inputs | None, seed: int
+    teacher: FactorRisk, catalogue: Catalogue, extra: Inputs | None, seed: int
 ) -> list[tuple[Inputs, Tensor]]:
     """Scenes in which no policy ran, with a teacher's soft labels: the renders, and imagined ones without an image.
 
-    The teacher knows `data`, whose factors must be known, and nothing else: the scenes carry what outcomes say about
-    factors over to image and text.
+    The teacher knows the rollouts and nothing else: the scenes carry what outcomes say about factors over to image and
+    text.
     """
-    teacher = risk.given(data.inputs.factors, data.inputs.factor_mask, data.failed)
     scenes = imagine(catalogue, IMAGINED, np.random.default_rng(seed))
     texts = [p.sentence for p in scenes]
     imagined = Inputs.build([None] * len(scenes), texts, scenes, catalogue)
-    taught = [imagined] if extra is None else [imagined, extra]
-    return [
-        (i, torch.from_numpy(teacher.logits(i.factors, i.factor_mask)).float().sigmoid())
-        for i in taught
-    ]
+    scenes_of = [imagined] if extra is None else [imagined, extra]
+    return [(inputs, taught(teacher, inputs)) for inputs in scenes_of]
+
+
+def taught(teacher: FactorRisk, inputs: Inputs) -> Tensor:
+    """P(failure) of scenes whose factors are known, (N,)."""
+    return torch.from_numpy(teacher.logits(inputs.factors, inputs.factor_mask)).float().sigmoid()
 
 
 def imagine(catalogue: Catalogue, n: int, rng: np.random.Generator) -> list[Perturbation]:

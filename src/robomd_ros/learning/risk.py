@@ -23,9 +23,9 @@ from robomd_ros.core.variations import Catalogue
 Floats = NDArray[np.float64]
 
 LEARNT_FROM = 300
-"""Rollouts from which the hyperparameters are learnt."""
+"""Scenes from which the hyperparameters are learnt."""
 MOST_EVIDENCE = 1500
-"""Rollouts that are evidence; of more a part, drawn at random: time grows with the third power."""
+"""Scenes that are evidence; of more a part, drawn at random: time grows with the third power."""
 _ITERATIONS = 30
 _JITTER = 1e-4
 _PRIOR: Mapping[str, tuple[float, float]] = {
@@ -89,9 +89,9 @@ class RiskPrior:
             failed: (N,) their outcomes.
             seed: of the part that is looked at.
         """
-        rows = _part(len(failed), LEARNT_FROM, seed)
-        scenes = _tensor(factors[rows]), _tensor(mask[rows])
-        return cls(layout, _learnt(_Kernel(layout), scenes, _tensor(failed[rows])))
+        return cls(
+            layout, _learnt(_Kernel(layout), _Tally(factors, mask, failed, LEARNT_FROM, seed))
+        )
 
     def given(
         self, factors: NDArray[np.float32], mask: NDArray[np.bool_], failed: NDArray[np.bool_]
@@ -111,15 +111,18 @@ class FactorRisk:
         failed: NDArray[np.bool_],
     ) -> None:
         self._prior = prior
-        self.rows = _part(len(failed), MOST_EVIDENCE, 0)
-        self._scenes = _tensor(factors[self.rows]), _tensor(mask[self.rows])
-        y = _tensor(failed[self.rows])
+        tally = _Tally(factors, mask, failed, MOST_EVIDENCE, 0)
+        self._scenes, self._rows = tally.scenes, tally.rows
         with torch.no_grad():
             covariance = prior.kernel.among(prior.theta, self._scenes)
-            mode = _mode(covariance, y)
-            self._root, self._cholesky = _factorise(covariance, mode)
-            self._slope = y - torch.sigmoid(mode)
-            self._pull = self._root.square() * mode + self._slope
+            mode = _mode(covariance, tally)
+            self._root, self._cholesky = _factorise(covariance, tally, mode)
+            p = torch.sigmoid(mode)
+            self._slope = tally.failures - tally.rollouts * p
+            # What each single rollout adds to the precision of its scene's latent value, and to precision times mean.
+            at = tally.scene_of
+            self._weight = (p * (1 - p))[at]
+            self._pull = self._weight * mode[at] + _tensor(failed[tally.rows]) - p[at]
 
     def latent(
         self,
@@ -139,14 +142,11 @@ class FactorRisk:
         with torch.no_grad():
             cross = kernel(theta, (_tensor(factors), _tensor(mask)), self._scenes)
             mean = cross @ self._slope
-            explained = torch.linalg.solve_triangular(
-                self._cholesky, self._root[:, None] * cross.T, upper=False
-            )
             most = kernel.variance(theta)
-            variance = (most - explained.square().sum(0)).clamp(min=1e-6)
+            variance = (most - self._explained(cross).square().sum(0)).clamp(min=1e-6)
             if without is not None:
-                out = _tensor(without[:, self.rows])
-                precision = (1 / variance - out @ self._root.square()).clamp(min=1 / most)
+                out = _tensor(without[:, self._rows])
+                precision = (1 / variance - out @ self._weight).clamp(min=1 / most)
                 mean, variance = (mean / variance - out @ self._pull) / precision, 1 / precision
         return mean.numpy(), variance.numpy()
 
@@ -155,18 +155,17 @@ class FactorRisk:
         kernel, theta = self._prior.kernel, self._prior.theta
         scenes = _tensor(factors), _tensor(mask)
         with torch.no_grad():
-            cross = kernel(theta, scenes, self._scenes)
-            explained = torch.linalg.solve_triangular(
-                self._cholesky, self._root[:, None] * cross.T, upper=False
-            )
+            explained = self._explained(kernel(theta, scenes, self._scenes))
             known: Tensor = kernel(theta, scenes, scenes) - explained.T @ explained
         return known.numpy()
 
-    def logits(
-        self,
-        factors: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-    ) -> Floats:
+    def _explained(self, cross: Tensor) -> Tensor:
+        """(N, M) whose columns' products are the covariance that the rollouts take away."""
+        return torch.linalg.solve_triangular(
+            self._cholesky, self._root[:, None] * cross.T, upper=False
+        )
+
+    def logits(self, factors: NDArray[np.float32], mask: NDArray[np.bool_]) -> Floats:
         """Logit of P(failure) of scenes, (M,)."""
         return moderated(*self.latent(factors, mask))
 
@@ -174,6 +173,39 @@ class FactorRisk:
 def moderated(mean: Floats, variance: Floats) -> Floats:
     """Logit of the expected sigmoid of a normal variable, approximately (MacKay 1992)."""
     return np.asarray(mean / np.sqrt(1.0 + math.pi * variance / 8.0))
+
+
+class _Tally:
+    """Rollouts counted by scene: repeats cost nothing.
+
+    Attributes:
+        scenes: (S, F) values and masks, each different.
+        rollouts, failures: (S,) of each scene.
+        rows: (N',) rollouts that are counted; all, where the scenes are not too many.
+        scene_of: (N',) scene of each of them.
+    """
+
+    def __init__(
+        self,
+        factors: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        failed: NDArray[np.bool_],
+        most: int,
+        seed: int,
+    ) -> None:
+        both = np.concatenate([factors, mask.astype(np.float32)], axis=1)
+        found, at = np.unique(both, axis=0, return_inverse=True)
+        kept = np.random.default_rng(seed).permutation(len(found))[:most]
+        place = np.full(len(found), -1)
+        place[kept] = np.arange(len(kept))
+        where = place[at.reshape(-1)]
+        self.rows = np.flatnonzero(where >= 0)
+        self.scene_of = torch.from_numpy(where[self.rows])
+        dim = factors.shape[1]
+        self.scenes = _tensor(found[kept, :dim]), _tensor(found[kept, dim:])
+        zeros = torch.zeros(len(kept), dtype=torch.float64)
+        self.rollouts = zeros.index_add(0, self.scene_of, torch.ones(len(self.rows)).double())
+        self.failures = zeros.index_add(0, self.scene_of, _tensor(failed[self.rows]))
 
 
 class _Kernel:
@@ -232,7 +264,7 @@ class _Kernel:
         return torch.cat(parts, 1)
 
 
-def _learnt(kernel: _Kernel, scenes: tuple[Tensor, Tensor], failed: Tensor) -> dict[str, Tensor]:
+def _learnt(kernel: _Kernel, tally: _Tally) -> dict[str, Tensor]:
     """Hyperparameters that maximise Laplace's marginal likelihood times their prior."""
     theta = {name: value.requires_grad_() for name, value in kernel.start().items()}
     optimizer = torch.optim.LBFGS(
@@ -244,14 +276,14 @@ def _learnt(kernel: _Kernel, scenes: tuple[Tensor, Tensor], failed: Tensor) -> d
     def loss() -> Tensor:
         nonlocal start
         optimizer.zero_grad()
-        covariance = kernel.among(theta, scenes)
+        covariance = kernel.among(theta, tally.scenes)
         with torch.no_grad():
-            start = _mode(covariance, failed, start)
+            start = _mode(covariance, tally, start)
         # One more step of Newton's method, from the mode: it moves nothing, but carries the mode's gradient.
-        mode, weights = _newton(covariance, failed, start)
-        cholesky = _factorise(covariance, mode)[1]
-        fit = functional.binary_cross_entropy_with_logits(mode, failed, reduction="sum")
-        evidence = -0.5 * weights @ mode - fit - cholesky.diagonal().log().sum()
+        mode, weights = _newton(covariance, tally, start)
+        cholesky = _factorise(covariance, tally, mode)[1]
+        fit = tally.failures @ mode - tally.rollouts @ functional.softplus(mode)
+        evidence = fit - 0.5 * weights @ mode - cholesky.diagonal().log().sum()
         unlikely = sum(
             0.5 * ((value - _PRIOR[name][0]) / _PRIOR[name][1]).square().sum()
             for name, value in theta.items()
@@ -264,36 +296,30 @@ def _learnt(kernel: _Kernel, scenes: tuple[Tensor, Tensor], failed: Tensor) -> d
     return {name: value.detach() for name, value in theta.items()}
 
 
-def _mode(covariance: Tensor, failed: Tensor, start: Tensor | None = None) -> Tensor:
-    mode = torch.zeros_like(failed) if start is None else start
+def _mode(covariance: Tensor, tally: _Tally, start: Tensor | None = None) -> Tensor:
+    mode = torch.zeros_like(tally.failures) if start is None else start
     for _ in range(30):
-        before, mode = mode, _newton(covariance, failed, mode)[0]
+        before, mode = mode, _newton(covariance, tally, mode)[0]
         if (mode - before).abs().max() < 1e-4:
             break
     return mode
 
 
-def _newton(covariance: Tensor, failed: Tensor, mode: Tensor) -> tuple[Tensor, Tensor]:
+def _newton(covariance: Tensor, tally: _Tally, mode: Tensor) -> tuple[Tensor, Tensor]:
     """The next latent values, and the covariance's inverse times them."""
-    root, cholesky = _factorise(covariance, mode)
-    target = root.square() * mode + failed - torch.sigmoid(mode)
+    root, cholesky = _factorise(covariance, tally, mode)
+    target = root.square() * mode + tally.failures - tally.rollouts * torch.sigmoid(mode)
     solved = torch.cholesky_solve((root * (covariance @ target))[:, None], cholesky)[:, 0]
     weights = target - root * solved
     return covariance @ weights, weights
 
 
-def _factorise(covariance: Tensor, mode: Tensor) -> tuple[Tensor, Tensor]:
+def _factorise(covariance: Tensor, tally: _Tally, mode: Tensor) -> tuple[Tensor, Tensor]:
     """Root of the likelihood's curvature W, and the Cholesky factor of 1 + W^1/2 K W^1/2."""
     p = torch.sigmoid(mode)
-    root = (p * (1 - p)).clamp(min=1e-9).sqrt()
+    root = (tally.rollouts * p * (1 - p)).clamp(min=1e-9).sqrt()
     inner = torch.eye(len(mode)).double() + root[:, None] * covariance * root
     return root, torch.linalg.cholesky(inner)
-
-
-def _part(n: int, most: int, seed: int) -> NDArray[np.intp]:
-    if n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
 
 
 def _tensor(values: NDArray) -> Tensor:

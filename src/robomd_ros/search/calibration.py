@@ -11,6 +11,7 @@ fitted by held-out likelihood.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -33,7 +34,7 @@ GROUP = 5
 _STRENGTHS = (2.0, 4.0, 8.0)
 _MOST_STRENGTH = 50.0
 _DOUBTS = (0.5, 1.0, 2.0, 4.0)
-_SHARES = (0.4, 0.6)
+_SHARES = (0.1, 1.0)
 """Of head and factor values in the logit before anything is held out to fit them; the fit is pulled there."""
 _WEIGHTS = (0.0, 0.03, 0.1)
 _PULL = 20.0
@@ -133,15 +134,11 @@ class Calibration:
     ) -> Calibration:
         """Cautious numbers for when too little is held out to fit any."""
         limit = max(distance_limit, 1e-9)
-        slope, share = _SHARES if factors else (0.5, 0.0)
-        return cls(
-            limit,
-            base_rate(failed),
-            slope,
-            strength=_STRENGTHS[0],
-            length=0.5 * limit,
-            factors=share,
-        )
+        plain = cls(limit, base_rate(failed), strength=_STRENGTHS[0], length=0.5 * limit)
+        if not factors:
+            return plain
+        slope, share = _SHARES
+        return replace(plain, slope=slope, factors=share, weight=0.0)
 
     def logits(self, near: Neighbourhood) -> Floats:
         """Platt-scaled logit of the head, and of the factor values where they are known."""
@@ -202,22 +199,27 @@ def fit_calibration(
     if len(failed) < MIN_FIT or failed.all() or not failed.any():
         return start
     slope, factors, offset = _fit_platt(start, near, failed)
-    best, best_score = start, -np.inf
-    strengths = [(s, 1.0) for s in _STRENGTHS]
-    if near.latent is not None:
-        strengths = [(start.strength, doubt) for doubt in _DOUBTS]
-    for (strength, doubt), weight, length in product(strengths, _WEIGHTS, _LENGTHS):
-        if weight == 0.0 and length != _LENGTHS[0]:
-            continue  # without neighbours their length means nothing
-        candidate = replace(
-            start, slope=slope, factors=factors, offset=offset, strength=strength, doubt=doubt,
-            weight=weight, length=length * start.distance_limit,
-        )  # fmt: skip
+    scaled = replace(start, slope=slope, factors=factors, offset=offset)
+    best, best_score = scaled, -np.inf
+    for candidate in _candidates(scaled, near):
         posterior = candidate.posterior(near)
         score = _log_likelihood(posterior, failed, groups)
         if score > best_score:
             best, best_score = candidate, score
     return best
+
+
+def _candidates(scaled: Calibration, near: Neighbourhood) -> Iterator[Calibration]:
+    """What is tried for the strength; the process on factor values has weighed the neighbours itself."""
+    if near.latent is not None:
+        yield from (replace(scaled, doubt=doubt) for doubt in _DOUBTS)
+        return
+    for strength, weight, length in product(_STRENGTHS, _WEIGHTS, _LENGTHS):
+        if weight == 0.0 and length != _LENGTHS[0]:
+            continue  # without neighbours their length means nothing
+        yield replace(
+            scaled, strength=strength, weight=weight, length=length * scaled.distance_limit
+        )
 
 
 def group_alike(
