@@ -54,7 +54,7 @@ def test_among_equally_risky_ones_the_one_near_much_that_fails_is_taken():
 
 def test_caution_prefers_the_sure_one():
     b = board([0.0, 10.0], [0.6, 0.9], [9.0], [False])
-    bold, sure = (first(hunt(b, 1, Worth(reach=0.0, caution=c))) for c in (0.5, 4.0))
+    bold, sure = (first(hunt(b, 1, Worth(reach=0.0, novelty=1.0, caution=c))) for c in (0.5, 4.0))
     assert (bold, sure) == ([0], [1])
 
 
