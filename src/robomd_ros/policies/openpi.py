@@ -126,7 +126,7 @@ class OpenpiPolicy:
             self._socket = WebSocket(self.host, self.port, headers, deadline, MAX_MESSAGE)
         except RobomdError as error:
             raise UnavailableError(
-                f"{self._where}: {error}; start it with openpi's scripts/serve_policy.py."
+                f"{self._where}: {error} Start it with openpi's scripts/serve_policy.py."
             ) from error
         metadata = self._receive(deadline, "the metadata", self.reset_timeout)
         if not isinstance(metadata, dict):

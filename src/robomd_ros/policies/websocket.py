@@ -57,7 +57,7 @@ class WebSocket:
         try:
             self._protocol.send_binary(message)
         except ConnectionClosed as error:
-            raise UnavailableError(f"the connection is closed: {error}") from None
+            raise UnavailableError(f"the connection is closed: {error}.") from None
         self._flush(deadline)
 
     def receive(self, deadline: float) -> str | bytes:
@@ -76,7 +76,7 @@ class WebSocket:
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
-                raise UnavailableError(f"the connection is gone: {error}") from error
+                raise UnavailableError(f"the connection is gone: {error}.") from error
             self._take(data, deadline)
         return True
 
@@ -106,9 +106,9 @@ class WebSocket:
             if isinstance(event, Frame):
                 self._add(event)
         if protocol.handshake_exc is not None:
-            raise UnavailableError(f"no WebSocket: {protocol.handshake_exc}") from None
+            raise UnavailableError(f"no WebSocket: {protocol.handshake_exc}.") from None
         if isinstance(protocol.parser_exc, PayloadTooBig):
-            raise TooLargeError(f"its message is too long: {protocol.parser_exc}")
+            raise TooLargeError(f"its message is too long: {protocol.parser_exc}.")
         self._flush(deadline)  # pongs, and our half of a close
         if not self._messages and protocol.state in (State.CLOSING, State.CLOSED):
             raise UnavailableError(f"the other side hung up{self._reason()}.")
@@ -140,7 +140,7 @@ class WebSocket:
                 raise DeadlineError("the other side did not take the message in time.") from None
             except OSError as error:
                 if self._protocol.state is State.OPEN:
-                    raise UnavailableError(f"the connection is gone: {error}") from error
+                    raise UnavailableError(f"the connection is gone: {error}.") from error
 
 
 def http_status(host: str, port: int, path: str, deadline: float) -> int:
@@ -152,7 +152,7 @@ def http_status(host: str, port: int, path: str, deadline: float) -> int:
         try:
             connection.sendall(request.encode())
         except OSError as error:
-            raise UnavailableError(f"the connection is gone: {error}") from error
+            raise UnavailableError(f"the connection is gone: {error}.") from error
         while b"\n" not in head and len(head) < 1024:
             part = _receive(connection, deadline)
             if not part:
@@ -170,7 +170,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     except TimeoutError:
         raise DeadlineError("cannot connect in time.") from None
     except OSError as error:
-        raise UnavailableError(f"cannot connect: {error}") from error
+        raise UnavailableError(f"cannot connect: {error}.") from error
 
 
 def _receive(connection: socket.socket, deadline: float) -> bytes:
@@ -180,7 +180,7 @@ def _receive(connection: socket.socket, deadline: float) -> bytes:
     except TimeoutError:
         raise DeadlineError("no answer in time.") from None
     except OSError as error:
-        raise UnavailableError(f"the connection is gone: {error}") from error
+        raise UnavailableError(f"the connection is gone: {error}.") from error
 
 
 def _remaining(deadline: float) -> float:
