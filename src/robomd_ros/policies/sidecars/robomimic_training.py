@@ -45,11 +45,11 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "bc": Recipe("bc", 64, 3600),
-    "bc_rnn": Recipe("bc", 10, 2600, sequence=10),
-    "bc_transformer": Recipe("bc", 16, 2600, frames=6),
+    "bc": Recipe("bc", 64, 2400),
+    "bc_rnn": Recipe("bc", 10, 1800, sequence=10),
+    "bc_transformer": Recipe("bc", 16, 1800, frames=6),
     "bcq": Recipe("bcq", 64, 1400),
-    "hbc": Recipe("hbc", 64, 3600, sequence=5),
+    "hbc": Recipe("hbc", 64, 2400, sequence=5),
     "iql": Recipe("iql", 64, 1700),
 }
 
