@@ -71,6 +71,7 @@ def train(arguments: argparse.Namespace, out: Path) -> list[dict[str, float]]:
         "policy": arguments.policy,
         "seed": arguments.seed,
         "steps": arguments.steps,
+        "minutes": arguments.minutes,
         "mapping": mapping(arguments),
     }
     return run_training("lerobot", lerobot_training.__file__, request, out)
@@ -89,6 +90,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--steps", type=int, default=2000, help="gradient steps, 0.6 s each")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of training, at most; 0 = any")
     parser.add_argument("--nominal", type=int, default=40, help="evaluation rollouts; 0 = none")
     parser.add_argument("--blank", type=int, default=10, help="evaluation rollouts, grey image")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate")

@@ -139,6 +139,7 @@ def test_a_policy_trained_here_by_lerobots_classes_runs(run, tmp_path, kind):
         "policy": kind,
         "seed": 0,
         "steps": 2,
+        "minutes": 0,
     }
     (tmp_path / "request.json").write_text(json.dumps(request | {"mapping": mapping}))
     said = json.loads(

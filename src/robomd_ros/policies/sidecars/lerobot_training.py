@@ -8,6 +8,7 @@ as for the other policies here. Says one line of JSON every hundred steps on sta
 from __future__ import annotations
 
 import json
+import math
 import os
 import runpy
 import sys
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 IMAGE, STATE = "observation.images.front", "observation.state"
 SAY_EVERY = 100
+WARM_UP = 50
 BATCH = 64
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "diffusion": {
@@ -107,7 +109,8 @@ def train(request: Mapping[str, Any], say: Any) -> None:
     """Train and save.
 
     Args:
-        request: data (.npz), out (a folder), policy ("diffusion" or "act"), seed, steps, mapping (see policies/mapping.py).
+        request: data (.npz), out (a folder), policy ("diffusion" or "act"), seed, steps, minutes (at most; 0 = any), mapping (see
+            policies/mapping.py).
         say: told a dict every SAY_EVERY steps.
     """
     import torch
@@ -160,25 +163,30 @@ def _ready(before: Any, batch: dict[str, Any], kind: str) -> dict[str, Any]:
 def _fit(policy: Any, batch: Any, request: Mapping[str, Any], say: Any) -> None:
     import torch
 
-    rate, total = LEARNING_RATE[request["policy"]], request["steps"]
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=rate, weight_decay=1e-6)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total, pct_start=0.1)
+    peak, total = LEARNING_RATE[request["policy"]], request["steps"]
+    limit = 60.0 * request["minutes"] or math.inf
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=peak, weight_decay=1e-6)
     fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
     policy.train()
     losses: list[float] = []
-    started = time.monotonic()
-    for step in range(1, total + 1):
+    started, step, done = time.monotonic(), 0, 0.0
+    while done < 1.0:
+        step += 1
+        optimizer.param_groups[0]["lr"] = (
+            peak * min(1.0, step / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * done))
+        )
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast):
             loss, _ = policy.forward(batch())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 10.0)
         optimizer.step()
-        schedule.step()
         losses.append(loss.item())
-        if step % SAY_EVERY == 0 or step == total:
+        seconds = time.monotonic() - started
+        done = max(step / total, seconds / limit)
+        if step % SAY_EVERY == 0 or done >= 1.0:
             mean = float(np.mean(losses[-SAY_EVERY:]))
-            say({"step": step, "loss": mean, "seconds": time.monotonic() - started})
+            say({"step": step, "loss": mean, "seconds": seconds})
     policy.eval()
 
 
