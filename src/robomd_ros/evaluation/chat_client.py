@@ -114,7 +114,7 @@ def image_part(image: NDArray[np.uint8], side: int) -> dict[str, Any]:
     scale = min(1.0, side / max(height, width))
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     uri = "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()
     return {"type": "image_url", "image_url": {"url": uri}}
