@@ -251,11 +251,11 @@ def test_our_packages_are_not_mixed_into_the_other_environment():
     ours = {
         "PYTHONPATH": "/ours",
         "PYTHONHOME": "/ours",
-        "HOME": "/home/ada",
+        "HOME": "/srv/ada",
         "OMP_NUM_THREADS": "8",
     }
     theirs = sidecar_environment(ours)
-    assert (theirs["HOME"], theirs["OMP_NUM_THREADS"]) == ("/home/ada", "1")
+    assert (theirs["HOME"], theirs["OMP_NUM_THREADS"]) == ("/srv/ada", "1")
     assert not {"PYTHONPATH", "PYTHONHOME"} & set(theirs)
 
 
