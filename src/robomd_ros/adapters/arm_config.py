@@ -35,7 +35,8 @@ class Ur5eDriverConfig:
     """Parameters of ur5e_driver."""
 
     policy: str = parameter(
-        "", "policy under test: a shipped name, a folder, torchscript:, python: or tcp:"
+        "",
+        "policy under test, see docs/policies.md: a shipped name, a folder, tcp:, openpi:, lerobot: ...",
     )
     task: str = parameter("lift", "task of the cell, which names the catalogue of variations")
     catalogue: str = parameter("", "a TOML file with another catalogue; empty = the task's")
