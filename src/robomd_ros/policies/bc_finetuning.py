@@ -22,18 +22,19 @@ class FineTuning:
     """How to go on.
 
     Attributes:
-        steps, learning_rate: gradient steps; the rate falls along a cosine.
+        steps, learning_rate, batch: gradient steps of so many samples; the rate falls along a cosine.
         brightness, channel_jitter, swap, fade: of the augmentation, see Stage.
         replay_share: part of each batch that is old demonstrations; all of it where there is nothing new.
         seed: of batches and augmentation.
     """
 
-    steps: int = 1200
-    learning_rate: float = 5e-4
+    steps: int = 1400
+    learning_rate: float = 7e-4
+    batch: int = 32
     brightness: float = 0.3
     channel_jitter: float = 0.25
-    swap: float = 0.0
-    fade: float = 0.0
+    swap: float = 0.5
+    fade: float = 0.6
     replay_share: float = 0.5
     seed: int = 0
 
@@ -53,7 +54,7 @@ class FineTuning:
             self.swap,
             self.fade,
         )
-        return BcTrainingConfig(stages=(stage,), seed=self.seed)
+        return BcTrainingConfig(stages=(stage,), batch=self.batch, seed=self.seed)
 
 
 def finetune_bc(
