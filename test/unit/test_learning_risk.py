@@ -82,7 +82,9 @@ def test_without_rollouts_of_others_nothing_is_left_but_the_prior(prior):
     risk = prior.given(factors.repeat(9, 0), mask.repeat(9, 0), np.ones(9, bool))
     mean, variance = risk.latent(factors, mask, without=np.ones((1, 9), bool))
     assert mean[0] == pytest.approx(0.0, abs=1e-2)
-    most = float(prior.theta["level"].exp() + prior.theta["height"].exp())
+    level, height, slope = (float(prior.theta[n].exp()) for n in ("level", "height", "count"))
+    count = sum(mask[0, np.cumsum((0, *LAYOUT.dims[:-1]))])
+    most = level + height + slope * count**2
     assert variance[0] == pytest.approx(most, rel=1e-3)
 
 

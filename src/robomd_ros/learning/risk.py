@@ -31,8 +31,9 @@ _JITTER = 1e-4
 _PRIOR: Mapping[str, tuple[float, float]] = {
     "level": (0.0, 1.0),
     "height": (0.7, 1.0),
-    "length": (math.log(1.5), 1.0),
-    "applied": (math.log(0.4), 1.0),
+    "count": (math.log(0.05), 1.0),
+    "length": (math.log(1.5), 0.6),
+    "applied": (math.log(0.4), 0.6),
     "contrast": (math.log(2.5), 1.0),
     "nominal": (0.0, 0.5),
 }
@@ -142,11 +143,11 @@ class FactorRisk:
         with torch.no_grad():
             cross = kernel(theta, (_tensor(factors), _tensor(mask)), self._scenes)
             mean = cross @ self._slope
-            most = kernel.variance(theta)
+            most = kernel.variance(theta, _tensor(mask))
             variance = (most - self._explained(cross).square().sum(0)).clamp(min=1e-6)
             if without is not None:
                 out = _tensor(without[:, self._rows])
-                precision = (1 / variance - out @ self._weight).clamp(min=1 / most)
+                precision = torch.maximum(1 / variance - out @ self._weight, 1 / most)
                 mean, variance = (mean / variance - out @ self._pull) / precision, 1 / precision
         return mean.numpy(), variance.numpy()
 
@@ -209,7 +210,7 @@ class _Tally:
 
 
 class _Kernel:
-    """A constant and a squared exponential over values, which are applied, and differences of colours."""
+    """Level, slope by the number of applied factors, and a squared exponential over all that can be seen to differ."""
 
     def __init__(self, layout: Layout) -> None:
         ends = np.cumsum(layout.dims, dtype=int)
@@ -227,7 +228,7 @@ class _Kernel:
     def start(self) -> dict[str, Tensor]:
         """The prior means."""
         sizes: dict[str, tuple[int, ...]] = {
-            "level": (), "height": (), "length": (len(self._first),), "applied": (len(self._first),),
+            "level": (), "height": (), "count": (), "length": (len(self._first),), "applied": (len(self._first),),
             "contrast": (len(self._pairs),), "nominal": (int(self._unknown.sum()),),
         }  # fmt: skip
         return {
@@ -242,15 +243,22 @@ class _Kernel:
         x, y = self._features(theta, *a), self._features(theta, *b)
         squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
         near = torch.exp(-0.5 * squares.clamp(min=0))
-        return torch.exp(theta["level"]) + torch.exp(theta["height"]) * near
+        counts = torch.outer(self._count(a[1]), self._count(b[1]))
+        level = torch.exp(theta["level"]) + torch.exp(theta["count"]) * counts
+        return level + torch.exp(theta["height"]) * near
 
     def among(self, theta: Mapping[str, Tensor], scenes: tuple[Tensor, Tensor]) -> Tensor:
         """Covariance of scenes with themselves, well conditioned."""
         return self(theta, scenes, scenes) + _JITTER * torch.eye(len(scenes[0])).double()
 
-    def variance(self, theta: Mapping[str, Tensor]) -> Tensor:
-        """Of any scene before evidence."""
-        return torch.exp(theta["level"]) + torch.exp(theta["height"])
+    def variance(self, theta: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """Of scenes before evidence, (M,)."""
+        level = torch.exp(theta["level"]) + torch.exp(theta["height"])
+        return level + torch.exp(theta["count"]) * self._count(mask).square()
+
+    def _count(self, mask: Tensor) -> Tensor:
+        """How many factors are applied, (M,)."""
+        return mask[:, self._first].sum(1)
 
     def _features(self, theta: Mapping[str, Tensor], values: Tensor, mask: Tensor) -> Tensor:
         nominal = self._nominal.masked_scatter(self._unknown, theta["nominal"])

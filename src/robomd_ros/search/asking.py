@@ -27,7 +27,7 @@ from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.learning.embedding import Embedding
 from robomd_ros.learning.inputs import Inputs
 from robomd_ros.learning.reading import TextReader
-from robomd_ros.search.calibration import Calibration, Neighbourhood
+from robomd_ros.search.calibration import Calibration, Neighbourhood, Posterior
 from robomd_ros.search.familiarity import Familiarity
 from robomd_ros.search.known import Floats, KnownSet
 from robomd_ros.search.modes import Calibrations, Mode, fit_modes, modes_of
@@ -161,10 +161,10 @@ class Asker:
         """
         _check_request(len(questions), evidence)
         said = [self._understood(q) for q in questions]
-        embeddings, logits, modes = self._place(said)
-        near = self._neighbourhood(said, embeddings, logits)
-        near = self._estrange(said, near, modes)
-        mean, low, high, effective, limit = self._judge(near, modes)
+        embeddings, near, modes = self._seen_from(said)
+        posterior = self._judge(near, modes)
+        mean, (low, high), effective = posterior.mean, posterior.interval(), posterior.effective
+        limit = [self.calibrations.of(mode).distance_limit for mode in modes]
         density, untrained = self._densities(embeddings)
         ratio = np.exp(density - density.max())
         answers = []
@@ -191,6 +191,11 @@ class Asker:
             )
         return rank(answers)
 
+    def posterior(self, questions: Sequence[Question]) -> Posterior:
+        """P(failure) of each question as a distribution, in their order."""
+        _, near, modes = self._seen_from([self._understood(q) for q in questions])
+        return self._judge(near, modes)
+
     def risk_map(self, perturbations: Sequence[Perturbation] | None = None) -> RiskMap:
         """Answers over the catalogue (or the given perturbations), ranked, with entropy, NFM and FSI."""
         return make_risk_map(self, perturbations)
@@ -202,6 +207,12 @@ class Asker:
         held = np.array([r.id in held_ids for r in kept])
         inputs = Inputs.from_records(kept, self.catalogue)
         return fit_modes(self.embedding, self.known, self._perturbations, inputs, held, self.search)
+
+    def _seen_from(self, said: Sequence[Question]) -> tuple[Floats, Neighbourhood, list[Mode]]:
+        """Embedding of each question, what is known around it, and its mode."""
+        embeddings, logits, modes = self._place(said)
+        near = self._neighbourhood(said, embeddings, logits)
+        return embeddings, self._estrange(said, near, modes), modes
 
     def _understood(self, question: Question) -> Question:
         """A text that the catalogue might have said asks about the perturbation that it describes."""
@@ -279,18 +290,16 @@ class Asker:
         extra = np.where(strangeness > 0, limits * (1.0 + 3.0 * strangeness), 0.0)
         return replace(near, distances=near.distances + extra[:, None])
 
-    def _judge(self, near: Neighbourhood, modes: Sequence[Mode]) -> tuple[NDArray[np.float64], ...]:
-        """Mean, low, high, effective rollouts and distance limit of each question, each by its mode's calibration."""
-        out = np.zeros((5, len(modes)))
+    def _judge(self, near: Neighbourhood, modes: Sequence[Mode]) -> Posterior:
+        """Each question's answer by its mode's calibration."""
+        out = np.zeros((3, len(modes)))
         for mode in set(modes):
             rows = np.array([m == mode for m in modes])
             calibration: Calibration = self.calibrations.of(mode)
             part = near[rows] if mode.factors else replace(near[rows], latent=None)
             posterior = calibration.posterior(part)
-            low, high = posterior.interval()
-            limit = np.full(len(low), calibration.distance_limit)
-            out[:, rows] = posterior.mean, low, high, posterior.effective, limit
-        return tuple(out)
+            out[:, rows] = posterior.alpha, posterior.beta, posterior.effective
+        return Posterior(*out)
 
     def _densities(self, embeddings: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if self.search is None:

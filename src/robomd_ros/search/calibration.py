@@ -33,7 +33,9 @@ MIN_FIT = 20
 GROUP = 5
 _STRENGTHS = (2.0, 4.0, 8.0)
 _MOST_STRENGTH = 50.0
-_DOUBTS = (0.5, 1.0, 2.0, 4.0)
+DOUBT = 2.0
+"""The factor values' variance is taken so many times: hyperparameters are doubtful, too, and no condition is quite its
+neighbours' mean. Held-out rollouts, each its own condition, cannot tell; repeated conditions did."""
 _SHARES = (0.1, 1.0)
 """Of head and factor values in the logit before anything is held out to fit them; the fit is pulled there."""
 _WEIGHTS = (0.0, 0.03, 0.1)
@@ -113,7 +115,6 @@ class Calibration:
         slope, offset: Platt scaling of the logit.
         strength: of the prior within the limit [rollouts].
         factors: weight of the factor values' logit beside `slope`; where it is used, distance weakens nothing.
-        doubt: the factor values' variance times this says the strength.
         weight: of a neighbour at distance 0 [rollouts].
         length: scale of the neighbours' weight, embedding unit.
     """
@@ -126,7 +127,6 @@ class Calibration:
     weight: float = 0.1
     length: float = 1.0
     factors: float = 0.0
-    doubt: float = 1.0
 
     @classmethod
     def default(
@@ -154,7 +154,7 @@ class Calibration:
             strength = FAR_STRENGTH + trust * (self.strength - FAR_STRENGTH)
         mean = np.clip(mean, 1e-3, 1 - 1e-3)
         if near.latent is not None:
-            strength = strength_of(mean, self.doubt * near.latent[1])
+            strength = strength_of(mean, DOUBT * near.latent[1])
         weights = near.same + trust[:, None] * self._neighbour_weights(near)
         failures, effective = weights @ near.failed, weights.sum(axis=1)
         return Posterior(
@@ -210,9 +210,8 @@ def fit_calibration(
 
 
 def _candidates(scaled: Calibration, near: Neighbourhood) -> Iterator[Calibration]:
-    """What is tried for the strength; the process on factor values has weighed the neighbours itself."""
+    """What is tried for the strength; nothing where the process on factor values says it."""
     if near.latent is not None:
-        yield from (replace(scaled, doubt=doubt) for doubt in _DOUBTS)
         return
     for strength, weight, length in product(_STRENGTHS, _WEIGHTS, _LENGTHS):
         if weight == 0.0 and length != _LENGTHS[0]:
