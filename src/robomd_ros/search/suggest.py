@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robomd_ros.core.answers import MAX_QUESTIONS, Answer, Question
 from robomd_ros.core.errors import InvalidArgumentError
 from robomd_ros.core.variations import Catalogue, Perturbation
-from robomd_ros.search.acquisition import Board, greedy, hunt, radius_of, teach, without
+from robomd_ros.search.acquisition import Board, greedy, hunt, radius_of, teach
 from robomd_ros.search.known import NearestIndex
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def suggest(
 ) -> list[Suggestion]:
     """Choose what to roll out next, best first, no two nearly alike.
 
-    "search" takes what probably fails and tells most if it does (see acquisition.py); half of the time only candidates
-    nearest to what the search policy proposes are looked at. "learn" takes what tells most about all other candidates,
+    "search" takes what probably fails and tells most if it does (see acquisition.py), and says of each whether the search
+    policy proposes it, too. "learn" takes what tells most about all other candidates,
     where factor values say nothing the widest intervals; "random" the space of variations, "space_filling" what is
     farthest from everything tried. Without a trained model "search" and "learn" fill the space.
 
@@ -189,15 +189,16 @@ class _Risk(NamedTuple):
 
 def _search(ask: _Ask, count: int) -> list[Suggestion]:
     reason = "predicted to fail with P = {p:.2f}, {away}."
+    chosen = hunt(ask.board, count)
+    found = ask.suggestions(chosen, reason)
     proposed = _proposed(ask)
-    if proposed is None or ask.rng.random() < 0.5:
-        return ask.suggestions(hunt(ask.board, count), reason)
-    # A few candidates share many proposals: what is missing comes from all of them.
-    rows = np.flatnonzero(proposed)
-    chosen = [(int(rows[i]), score) for i, score in hunt(without(ask.board, proposed), count)]
-    taken = {i for i, _ in chosen}
-    chosen += [c for c in hunt(ask.board, count) if c[0] not in taken]
-    return ask.suggestions(chosen[:count], "near a point the search policy proposes, " + reason)
+    if proposed is None:
+        return found
+    near = "near a point the search policy proposes, "
+    return [
+        replace(s, reason=near + s.reason) if proposed[i] else s
+        for s, (i, _) in zip(found, chosen, strict=True)
+    ]
 
 
 def _proposed(ask: _Ask) -> NDArray[np.bool_] | None:
