@@ -333,6 +333,17 @@ def test_an_error_of_the_policy_is_a_policy_error():
         bridge.graph.close()
 
 
+def test_another_task_is_a_parameter_and_brings_its_catalogue():
+    bridge = start("", task="stack")
+    try:
+        answer = apply(bridge, "base_color=0,0,1")
+        assert answer.error_code == ErrorCode.OK
+        assert answer.perturbation.task == "stack"
+        assert apply(bridge, "can_red").error_code == ErrorCode.UNKNOWN_ID
+    finally:
+        bridge.graph.close()
+
+
 def test_a_policy_that_is_not_there_is_said_and_the_node_lives():
     bridge = start("no_such_policy", neighbour=True)
     try:
