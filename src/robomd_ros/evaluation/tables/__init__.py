@@ -9,7 +9,17 @@ from robomd_ros.core.errors import UnknownIdError
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 
-NAMES = ("ranking", "policies", "embedding", "finetuning", "search", "choice", "potential")
+NAMES = (
+    "ranking",
+    "continuous",
+    "unseen",
+    "policies",
+    "embedding",
+    "finetuning",
+    "search",
+    "choice",
+    "potential",
+)
 
 
 class Table(Protocol):
