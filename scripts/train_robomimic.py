@@ -88,6 +88,7 @@ def train(arguments: argparse.Namespace, data: Path, out: Path) -> list[dict[str
         "algo": arguments.algo,
         "seed": arguments.seed,
         "steps": arguments.steps,
+        "minutes": arguments.minutes,
     }
     return run_training("robomimic", robomimic_training.__file__, request, out)
 
