@@ -202,7 +202,7 @@ def test_shipped_policies_load_and_act(name):
     size = policy.network.proprio_mean.numel()
     action = policy.act(Observation(image, np.zeros(size, np.float32), 0.0))
     assert action.shape == (info.action_dim,)
-    assert name.startswith(f"lift_{info.robot.lower()}")
+    assert name.startswith(f"{info.task}_{info.robot.lower()}")
 
 
 def test_swapped_channels_keep_each_pixels_values_and_faded_ones_come_nearer_to_grey():
