@@ -180,7 +180,7 @@ def test_a_plan_is_read_back_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Budget(0),
+        lambda: Budget(-1),
         lambda: Budget(10, least=0),
         lambda: Budget(10, setup=-1.0),
         lambda: Budget(10, setup_of={"cube_color": float("nan")}),

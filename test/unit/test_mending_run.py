@@ -75,6 +75,16 @@ def test_killed_it_goes_on_where_it_was(tmp_path, die):
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
 
 
+def test_without_demonstrations_it_is_the_control(tmp_path):
+    toy = Toy()
+
+    found = toy_run(tmp_path / "run", toy, toy_plan(0)).run()
+
+    assert toy.done[:2] == ["replay", "tune"]
+    assert (tmp_path / "run/policy/policy.txt").read_text() == "5 old, 0 new"
+    assert found.demos == {}
+
+
 def test_what_was_measured_can_be_learnt_from(tmp_path):
     toy_run(tmp_path / "run", Toy()).run()
 
@@ -169,7 +179,7 @@ def test_finetuning_goes_on_from_the_old_weights_and_keeps_its_scales(tmp_path, 
 def test_a_control_learns_from_old_demonstrations_alone(tmp_path, old_policy):
     made = finetune_bc(old_policy, toy_demos(4, 0, 96), None, FineTuning(steps=2), tmp_path / "a")
 
-    assert made.made["demos"] == 0
+    assert made.made["new_demos"] == 0
     assert step_weights(4, 0, FineTuning()).tolist() == [0.25] * 4
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 DemosOption = Annotated[
-    int, typer.Option(min=1, max=100_000, help="Demonstrations that may be spent.")
+    int, typer.Option(min=0, max=100_000, help="Demonstrations that may be spent; 0: none.")
 ]
 LeastOption = Annotated[
     int, typer.Option(min=1, help="Fewest under one variation: for less nobody sets it up.")

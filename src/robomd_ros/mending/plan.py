@@ -28,7 +28,7 @@ class Budget:
     """What may be spent.
 
     Attributes:
-        demos: demonstrations in all, what setting up costs included.
+        demos: demonstrations in all, what setting up costs included; 0 = none, a control.
         least: fewest under one variation: for less nobody sets it up.
         setup: what setting up one variation costs, in demonstrations.
         setup_of: the same for single factors or variations, by name; goes before `setup`.
@@ -42,9 +42,9 @@ class Budget:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.demos <= MAX_DEMOS or not 1 <= self.least <= MAX_DEMOS:
+        if not 0 <= self.demos <= MAX_DEMOS or not 1 <= self.least <= MAX_DEMOS:
             raise InvalidArgumentError(
-                f"{self.demos} demonstrations, at least {self.least} a variation: want 1 to {MAX_DEMOS}."
+                f"{self.demos} demonstrations, at least {self.least} a variation: want up to {MAX_DEMOS}, and at least 1 a variation."
             )
         costs = [self.setup, *self.setup_of.values()]
         if not all(0 <= c < float("inf") for c in costs):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +63,6 @@ def finetune_bc(
     config: FineTuning,
     folder: Path,
     told: Callable[[float, float], None] = lambda fraction, loss: None,
-    made: dict[str, Any] | None = None,
 ) -> BcPolicy:
     """Fine-tune and save.
 
@@ -78,7 +76,6 @@ def finetune_bc(
         config: how.
         folder: of the new policy.
         told: called with the fraction done and the loss, now and then.
-        made: what else policy.json shall say about its making.
 
     Returns:
         What was saved, read back; its id is the old one with a hash of the new weights.
@@ -99,11 +96,11 @@ def finetune_bc(
     finally:
         torch.set_num_threads(threads)
     facts = {
+        **policy.made,  # what it was made of at first is what has to be replayed
         "finetuned_from": policy.info.id,
         "finetuning": asdict(config),
-        "demos": len(new.seeds) if new is not None else 0,
+        "new_demos": len(new.seeds) if new is not None else 0,
         "replayed": len(replay.seeds),
-        **(made or {}),
     }
     BcPolicy(policy.info, policy.config, network, facts).save(folder)
     digest = sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()[:8]
