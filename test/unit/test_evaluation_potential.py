@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robomd_ros.evaluation.potential import exploration_entropy, learn, optimum
+from robomd_ros.evaluation.potential import exploration_entropy, first_at, learn, optimum
 from robomd_ros.search.config import SearchConfig
 from robomd_ros.search.known import NearestIndex
 from robomd_ros.search.mdp import Landscape
@@ -29,8 +29,13 @@ def test_the_search_gets_better_and_says_when(landscape):
     assert curve.steps[0] == 0
     assert curve.steps == sorted(curve.steps)
     assert curve.returns[-1] > curve.returns[0] + 0.1
-    assert 0 < curve.reached(0.5 * (curve.returns[0] + curve.returns[-1])) <= 8_192
-    assert curve.reached(2.0) == float("inf")
+    assert curve.finding[-1] > 0.9
+    assert len(curve.steps) == len(curve.returns) == len(curve.finding)
+
+
+def test_the_first_look_at_which_a_value_is_reached():
+    assert first_at([0, 10, 20], [0.1, 0.6, 0.5], 0.5) == 10
+    assert first_at([0, 10, 20], [0.1, 0.6, 0.5], 0.7) == float("inf")
 
 
 def test_exploration_entropy_by_hand():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,21 +26,20 @@ class Curve:
     Attributes:
         steps: (U,) virtual steps taken before each look, 0 first.
         returns: (U,) mean return of its episodes by Eq. (2) alone, whatever it was trained with.
-        failing: share of the episodes of the last look that found a failure.
-        boundary: mean H(P(failure)) [nat] of the points it visited then.
+        finding: (U,) share of its episodes that found a failure.
+        boundary: mean H(P(failure)) [nat] of the points it visited at the last look.
     """
 
     steps: list[int]
     returns: list[float]
-    failing: float
+    finding: list[float]
     boundary: float
 
-    def reached(self, wanted: float) -> float:
-        """Steps until the return was first at least this; infinite = never."""
-        return next(
-            (float(s) for s, r in zip(self.steps, self.returns, strict=True) if r >= wanted),
-            float("inf"),
-        )
+
+def first_at(steps: Sequence[int], values: Sequence[float], wanted: float) -> float:
+    """Steps until a value was first at least this; infinite = never."""
+    reached = (float(s) for s, v in zip(steps, values, strict=True) if v >= wanted)
+    return next(reached, float("inf"))
 
 
 def learn(landscape: Landscape, config: SearchConfig, seed: int) -> Curve:
@@ -57,8 +56,8 @@ def learn(landscape: Landscape, config: SearchConfig, seed: int) -> Curve:
         look(model)
         model.learn(config.steps, callback=_AfterUpdate(look))
         look(model)
-    last = looks[-1][1]
-    return Curve([s for s, _ in looks], [x.mean for _, x in looks], last.failing, last.boundary)
+    steps, seen = [s for s, _ in looks], [x for _, x in looks]
+    return Curve(steps, [x.mean for x in seen], [x.failing for x in seen], seen[-1].boundary)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 
 TITLE = "The potential, the bonus and the exploration of the search"
-VERSION = 1
+VERSION = 2
 KNOWN = 400
 RARE = 0.1
 PROPOSALS = 2_000
@@ -121,11 +121,18 @@ def _convergence(learnt: Sequence[Any]) -> str:
         for name, title in POTENTIALS.items():
             steps_ = [_reached(v[where]["none"], v[where][name]) for v in learnt]
             final = [v[where][name]["returns"][-1] for v in learnt]
-            failing = [v[where][name]["failing"] for v in learnt]
+            finding = [v[where][name]["finding"][-1] for v in learnt]
+            found = [_found(v[where][name]) for v in learnt]
             rows.append(
-                [f"{100 * share:.0f} % of the known rollouts fail, {title}", _mean(final, ".3f"), _mean(failing, ".3f"), _spread(steps_)]
+                [f"{100 * share:.0f} % of the known rollouts fail, {title}", _mean(final, ".3f"), _mean(finding, ".3f"), _spread(found), _spread(steps_)]
             )  # fmt: skip
-    head = ["", "return", "episodes that find a failure", "steps to 90 % of the gain"]
+    head = [
+        "",
+        "return",
+        "episodes that find a failure",
+        "steps until 90 % of them do",
+        "steps to 90 % of the gain",
+    ]
     return (
         "Theorems 1 and 3: PPO with and without the potential, scored by Eq. (2) without it. "
         f"Mean ± SD of {len(learnt)} seeds; steps until {100 * REACHED:.0f} % of the way from the untrained return to the best one without "
@@ -144,7 +151,7 @@ def _optimum_note(learnt: Sequence[Any]) -> str:
 
 def _boundary(learnt: Sequence[Any]) -> str:
     rows = [
-        [f"{b:g}", *(_mean([v["bonus"][str(b)][key] for v in learnt], ".3f") for key in ("boundary", "failing"))]
+        [f"{b:g}", _mean([v["bonus"][str(b)]["boundary"] for v in learnt], ".3f"), _mean([v["bonus"][str(b)]["finding"][-1] for v in learnt], ".3f")]
         for b in BONUSES
     ]  # fmt: skip
     head = ["λ", "mean H(P(failure)) of the points visited [nat]", "episodes that find a failure"]
@@ -211,10 +218,16 @@ def _explored(
 
 
 def _reached(plain: Any, curve: Any) -> float:
-    from robomd_ros.evaluation.potential import Curve
+    from robomd_ros.evaluation.potential import first_at
 
     first, best = plain["returns"][0], max(plain["returns"])
-    return Curve(**curve).reached(first + REACHED * (best - first))
+    return first_at(curve["steps"], curve["returns"], first + REACHED * (best - first))
+
+
+def _found(curve: Any) -> float:
+    from robomd_ros.evaluation.potential import first_at
+
+    return first_at(curve["steps"], curve["finding"], REACHED)
 
 
 def _mean(values: Sequence[float], form: str) -> str:
