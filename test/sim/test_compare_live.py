@@ -98,8 +98,9 @@ def rollouts_in(folder):
 
 def test_a_worker_that_dies_is_said_in_a_sentence():
     jobs = [make_job(Perturbation(), 13, "manual")]
-    with RolloutStream("python:red_servo:dies", "lift", "Panda") as stream, pytest.raises(
-        UnavailableError, match="a process that ran policy python:red_servo:dies"
+    with (
+        RolloutStream("python:red_servo:dies", "lift", "Panda") as stream,
+        pytest.raises(UnavailableError, match="a process that ran policy python:red_servo:dies"),
     ):
         list(stream.records(jobs))
 
