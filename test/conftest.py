@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(getattr(pytest.mark, folder))
 
 
-@pytest.fixture(autouse=True)
-def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next domain: nodes that another test killed linger in a domain's discovery for 20 s, and an action looks unserved."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(ros_domain(next(TURNS))))
+@pytest.fixture(scope="module", autouse=True)
+def own_domain() -> Iterator[None]:
+    """The next domain: nodes that another file's test killed linger in a domain's discovery for 20 s, and an action looks unserved.
+
+    Of the module, for nodes that all its tests share.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(ros_domain(next(TURNS))))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -235,7 +235,7 @@ def test_physics_that_was_kept_waiting_is_made_up_for_a_little_and_told(rig):
     rig.arm.advance(0.05)
     assert rig.arm.steps - steps == pytest.approx(25, abs=1)
     rig.arm.advance(3.0)
-    assert rig.arm.steps - steps == pytest.approx(75, abs=1)
+    assert rig.arm.steps - steps == pytest.approx(75, abs=2)  # a step may be left over each time
     assert rig.arm.lost - lost == pytest.approx(2.9, abs=0.01)
 
 
