@@ -62,11 +62,13 @@ def evaluate(
     if dry:
         _show(todo, plan)
         return
-    failed = _run(todo, plan, results, workers)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    command = "robomd evaluate" + " --quick" * quick
-    page.write_text(results_page(results, plan, list(NAMES), command), encoding="utf-8")
-    console.print(f"{page} is written.", highlight=False)
+    try:
+        failed = _run(todo, plan, results, workers)
+    finally:  # a run that is stopped shows what it has
+        page.parent.mkdir(parents=True, exist_ok=True)
+        command = "robomd evaluate" + " --quick" * quick
+        page.write_text(results_page(results, plan, list(NAMES), command), encoding="utf-8")
+        console.print(f"{page} is written.", highlight=False)
     if failed:
         raise RobomdError(f"{failed} of {len(todo)} steps failed; run it again to try them again.")
 
