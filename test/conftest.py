@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,14 +46,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(getattr(pytest.mark, folder))
 
 
+@pytest.fixture(scope="session")
+def next_domain() -> Callable[[], str]:
+    """Gives a ROS domain that no test of this process used lately."""
+    return lambda: str(ros_domain(next(TURNS)))
+
+
 @pytest.fixture(scope="module", autouse=True)
-def own_domain() -> Iterator[None]:
+def own_domain(next_domain: Callable[[], str]) -> Iterator[None]:
     """The next domain: nodes that another file's test killed linger in a domain's discovery for 20 s, and an action looks unserved.
 
     Of the module, for nodes that all its tests share.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(ros_domain(next(TURNS))))
+        patch.setenv("ROS_DOMAIN_ID", next_domain())
         yield
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -10,6 +10,18 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 pytest.importorskip("robomd_msgs", reason="robomd_msgs is not built")
 
 from ros_graph import Graph
+
+
+@pytest.fixture(autouse=True)
+def domain_of_the_test(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, next_domain: Callable[[], str]
+) -> None:
+    """A domain for each test, but in files with nodes that all tests share (ONE_DOMAIN).
+
+    Now and then the services of a node that was destroyed stay in a domain's discovery, and an action looks unserved.
+    """
+    if not getattr(request.module, "ONE_DOMAIN", False):
+        monkeypatch.setenv("ROS_DOMAIN_ID", next_domain())
 
 
 @pytest.fixture

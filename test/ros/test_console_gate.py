@@ -72,6 +72,10 @@ class Console:
             connection.close()
 
 
+ONE_DOMAIN = True
+"""The nodes here are shared by all tests."""
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     made = Console(tmp_path_factory.mktemp("plain"), "port:=0")

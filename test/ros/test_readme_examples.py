@@ -58,6 +58,10 @@ def fill(message: Any, values: dict[str, Any]) -> Any:
     return message
 
 
+ONE_DOMAIN = True
+"""The nodes here are shared by all tests."""
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Graph, Node]]:
     """The answering nodes, trained, and with a camera frame for the questions about the live image."""

@@ -73,6 +73,10 @@ def small_study(folder: Path) -> Study:
     return study
 
 
+ONE_DOMAIN = True
+"""The nodes here are shared by all tests."""
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Graph, Node]]:
     """All answering nodes over a study with models that took seconds to train."""
