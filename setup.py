@@ -71,6 +71,7 @@ setup(
         "sentence-transformers",
         "setuptools",
         "stable-baselines3",
+        "threadpoolctl",
         "torch",
         "torchvision",
         "transformers",

@@ -20,12 +20,10 @@ from robomd_ros.core.metrics import auc
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study, shipped_studies
 from robomd_ros.core.variations import Catalogue
-from robomd_ros.learning.config import EmbeddingConfig
+from robomd_ros.evaluation.fitting import fit_without, search_without
 from robomd_ros.learning.inputs import TrainingSet
-from robomd_ros.learning.train import train_embedding
-from robomd_ros.search.asking import Asker, embed_rollouts
+from robomd_ros.search.asking import Asker
 from robomd_ros.search.fit import heldout_ids
-from robomd_ros.search.train import train_search
 
 STUDY = "lift_panda"
 FOLDS = 5
@@ -69,16 +67,9 @@ def fit_fold(
     records: Sequence[RolloutRecord], catalogue: Catalogue, held: NDArray[np.bool_], seed: int
 ) -> Asker:
     """As `fit.fit_study`, without a folder: nothing held out reaches embedding or search."""
-    ids = frozenset(r.id for r, h in zip(records, held, strict=True) if h)
-    data = TrainingSet.from_records(records, catalogue)
-    embedding = train_embedding(
-        data, EmbeddingConfig(), seed=seed, catalogue=catalogue, heldout_ids=ids
-    )
-    known = embed_rollouts(embedding, records, catalogue)
-    trained = known.subset(~held)
-    logits = embedding.failure_logits(trained.embeddings)
-    search = train_search(trained, seed=seed, catalogue=catalogue, logits=logits)
-    return Asker(embedding, records, catalogue, search, known=known)
+    fitted = fit_without(records, catalogue, held, seed)
+    search = search_without(fitted, held, seed)
+    return Asker(fitted.embedding, records, catalogue, search, known=fitted.known)
 
 
 def _fold(records: Sequence[RolloutRecord], fold: int) -> NDArray[np.bool_]:

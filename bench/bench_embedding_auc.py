@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from robomd_ros.core.baselines import SuccessTable
@@ -21,6 +20,7 @@ from robomd_ros.core.metrics import auc
 from robomd_ros.core.statistics import bootstrap_auc_interval
 from robomd_ros.core.study import Study, shipped_studies
 from robomd_ros.core.variations import Catalogue
+from robomd_ros.evaluation.baselines import make_forest
 from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Renders, TrainingSet
 from robomd_ros.learning.quality import INPUTS
@@ -94,12 +94,11 @@ def _renders(catalogue: Catalogue, study: Study) -> Renders:
 
 def _baselines(data: TrainingSet, perturbations: list, held: NDArray, seed: int) -> dict[str, Any]:
     x = np.concatenate([data.inputs.factors, data.inputs.factor_mask], 1)
-    forest = RandomForestClassifier(500, min_samples_leaf=3, max_features=0.4, random_state=seed)
     logistic = LogisticRegression(max_iter=1000)
     known = data.failed[~held]
     table = SuccessTable([p for p, h in zip(perturbations, held, strict=True) if not h], known)
     return {
-        "forest": _logit(forest.fit(x[~held], known).predict_proba(x[held])[:, 1]),
+        "forest": _logit(make_forest(seed).fit(x[~held], known).predict_proba(x[held])[:, 1]),
         "logistic": logistic.fit(x[~held], known).decision_function(x[held]),
         "table": _logit(table.predict([p for p, h in zip(perturbations, held, strict=True) if h])),
     }

@@ -109,12 +109,20 @@ def bootstrap_auc_interval(
     failures, successes = wins.shape
     if not failures or not successes:
         return float("nan"), float("nan")
-    f = rng.multinomial(failures, np.full(failures, 1 / failures), samples)
-    s = rng.multinomial(successes, np.full(successes, 1 / successes), samples)
-    aucs = np.einsum("bi,bi->b", f @ wins, s) / (failures * successes)
+    aucs = resampled_means(wins, rng, samples)
     tail = (1 - confidence) / 2
     low, high = np.quantile(aucs, (tail, 1 - tail))
     return float(low), float(high)
+
+
+def resampled_means(
+    matrix: NDArray[np.float64], rng: np.random.Generator, samples: int = 1000
+) -> NDArray[np.float64]:
+    """(samples,) means of a (rows, columns) matrix whose rows and columns are drawn anew, with replacement."""
+    rows, columns = matrix.shape
+    r = rng.multinomial(rows, np.full(rows, 1 / rows), samples)
+    c = rng.multinomial(columns, np.full(columns, 1 / columns), samples)
+    return np.asarray(np.einsum("bi,bi->b", r @ matrix, c) / matrix.size)
 
 
 def _check_counts(k: float, n: float, confidence: float) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.ensemble import RandomForestClassifier
 
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue, Perturbation
+from robomd_ros.evaluation.baselines import make_forest
 from robomd_ros.learning.risk import FactorRisk, Layout, RiskPrior
 from robomd_ros.search.acquisition import (
     Board,
@@ -70,9 +70,7 @@ class TabularRisk:
             return np.full(len(asked), float(rate))
         logits = []
         if self._forest:
-            forest = RandomForestClassifier(
-                200, min_samples_leaf=3, max_features=0.4, random_state=len(done)
-            )
+            forest = make_forest(len(done), trees=200)
             p = forest.fit(known.features, known.failed).predict_proba(question)[:, 1]
             p = np.clip(p, _CLIP, 1 - _CLIP)
             logits.append(np.log(p / (1 - p)))

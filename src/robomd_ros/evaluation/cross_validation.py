@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robomd_ros.core.metrics import auc, pair_wins
+from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.records import RolloutRecord
+from robomd_ros.core.statistics import resampled_means
 
-SAMPLES = 1000
 DIGITS = 5
 """Of a score that is kept: enough to rank some hundred rollouts, and the file stays small."""
 
@@ -23,8 +24,6 @@ def by_scene(records: Sequence[RolloutRecord], folds: int) -> NDArray[np.intp]:
 
 def failures(records: Sequence[RolloutRecord]) -> NDArray[np.bool_]:
     """(N,) which rollouts failed."""
-    from robomd_ros.core.outcome import Outcome
-
     return np.array([r.outcome is Outcome.FAILURE for r in records], np.bool_)
 
 
@@ -36,6 +35,17 @@ def kept(scores: Mapping[str, ArrayLike], failed: ArrayLike) -> dict[str, Any]:
 
 def _short(values: ArrayLike) -> list[float]:
     return [float(f"{v:.{DIGITS}g}") for v in np.asarray(values, np.float64)]
+
+
+def by_method(
+    results: Iterable[Mapping[str, Any]],
+) -> dict[str, list[tuple[list[float], list[int]]]]:
+    """What `kept` made of several folds, the other way round: scores and outcomes of each fold, by method."""
+    found: dict[str, list[tuple[list[float], list[int]]]] = {}
+    for value in results:
+        for method, scores in value.get("scores", {}).items():
+            found.setdefault(method, []).append((scores, value["failed"]))
+    return found
 
 
 def mean_auc(parts: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[float, float, float]:
@@ -51,7 +61,7 @@ def mean_auc(parts: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[float, float
     if not both:
         return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(0)
-    drawn = np.mean([_resampled(pair_wins(s, f), rng) for s, f in both], axis=0)
+    drawn = np.mean([resampled_means(pair_wins(s, f), rng) for s, f in both], axis=0)
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(np.mean([auc(s, f) for s, f in both])), float(low), float(high)
 
@@ -69,16 +79,8 @@ def auc_difference(
         return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(0)
     drawn = np.mean(
-        [_resampled(pair_wins(a, f) - pair_wins(b, f), rng) for a, b, f in both], axis=0
+        [resampled_means(pair_wins(a, f) - pair_wins(b, f), rng) for a, b, f in both], axis=0
     )
     low, high = np.quantile(drawn, (0.025, 0.975))
     mean = float(np.mean([auc(a, f) - auc(b, f) for a, b, f in both]))
     return mean, float(low), float(high)
-
-
-def _resampled(wins: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """(SAMPLES,) mean of a (failures, successes) matrix whose rows and columns are drawn anew."""
-    rows, columns = wins.shape
-    r = rng.multinomial(rows, np.full(rows, 1 / rows), SAMPLES)
-    c = rng.multinomial(columns, np.full(columns, 1 / columns), SAMPLES)
-    return np.asarray(np.einsum("bi,bi->b", r @ wins, c) / wins.size)

@@ -18,6 +18,7 @@ from robomd_ros.learning.train import train_embedding
 from robomd_ros.search.asking import Asker, embed_rollouts
 from robomd_ros.search.config import ALGORITHMS, SearchConfig
 from robomd_ros.search.known import KnownSet
+from robomd_ros.search.policy import SearchPolicy
 from robomd_ros.search.train import train_search
 
 
@@ -74,6 +75,21 @@ def fit_without(
     return Fitted(embedding, known, records, catalogue, asker)
 
 
+def search_without(
+    fitted: Fitted, held: NDArray[np.bool_], seed: int, steps: int = 0, algorithm: str = "ppo"
+) -> SearchPolicy:
+    """The search in the fitted embedding, on all but the held-out rollouts; `steps` 0 = the default."""
+    known = fitted.known.subset(~held)
+    config = SearchConfig(algorithm=algorithm)
+    return train_search(
+        known,
+        replace(config, steps=steps) if steps else config,
+        seed=seed,
+        catalogue=fitted.catalogue,
+        logits=fitted.embedding.failure_logits(known.embeddings),
+    )
+
+
 def search_scores(
     fitted: Fitted,
     held: NDArray[np.bool_],
@@ -82,14 +98,10 @@ def search_scores(
     algorithms: Sequence[str] = ALGORITHMS,
 ) -> dict[str, NDArray[np.float64]]:
     """Log-density of the held-out rollouts under each search and its untrained control; mass where it is discrete."""
-    known = fitted.known.subset(~held)
-    logits = fitted.embedding.failure_logits(known.embeddings)
     points = fitted.known.embeddings[held]
     found: dict[str, NDArray[np.float64]] = {}
     for algorithm in algorithms:
-        config = SearchConfig(algorithm=algorithm)
-        config = replace(config, steps=steps) if steps else config
-        search = train_search(known, config, seed=seed, catalogue=fitted.catalogue, logits=logits)
+        search = search_without(fitted, held, seed, steps, algorithm)
         found[algorithm] = search.log_density(points)
         if algorithm == "ppo":
             found["untrained"] = search.log_density_untrained(points)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
+from robomd_ros.core.metrics import entropy
 from robomd_ros.search.config import SearchConfig
 from robomd_ros.search.env import VirtualRolloutVecEnv
-from robomd_ros.search.mdp import Landscape, VirtualRollouts
+from robomd_ros.search.mdp import Landscape, VirtualRollouts, binary_entropy
 from robomd_ros.search.train import make_algorithm, one_thread_and_own_seeds
 
 EPISODES = 512
@@ -76,7 +77,7 @@ def _look(model: BaseAlgorithm, landscape: Landscape, config: SearchConfig) -> _
     while alive.any():
         actions, _ = model.predict(states, deterministic=False)
         nearest, _ = landscape.index.nearest(actions[alive])
-        undecided += float(_entropy(landscape.p_failure[nearest]).sum())
+        undecided += float(binary_entropy(landscape.p_failure[nearest]).sum())
         visits += int(alive.sum())
         states, rewards, failed, truncated = batch.step(actions)
         total += np.where(alive, rewards, 0.0)
@@ -145,10 +146,4 @@ def _value_iteration(
 def exploration_entropy(visited: NDArray[np.intp]) -> float:
     """Entropy [nat] of how often each of the catalogue's variations was proposed (paper, Sec. 4.2)."""
     _, counts = np.unique(visited, return_counts=True)
-    share = counts / counts.sum()
-    return float(-(share * np.log(share)).sum()) + 0.0
-
-
-def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    q = np.clip(p, 1e-12, 1 - 1e-12)
-    return -(q * np.log(q) + (1 - q) * np.log(1 - q))
+    return entropy(counts / counts.sum())

@@ -14,14 +14,12 @@ from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue
 from robomd_ros.evaluation.choosers import pool_of
 from robomd_ros.evaluation.cross_validation import failures
-from robomd_ros.evaluation.fitting import fit_without
+from robomd_ros.evaluation.fitting import fit_without, search_without
 from robomd_ros.search.acquisition import Board, hunt, radius_of, without
 from robomd_ros.search.asking import Asker
-from robomd_ros.search.config import SearchConfig
 from robomd_ros.search.known import NearestIndex
 from robomd_ros.search.policy import SearchPolicy
 from robomd_ros.search.replay import Pool, found
-from robomd_ros.search.train import train_search
 
 PROPOSALS = 256
 
@@ -78,10 +76,7 @@ def _train(
     """What `fit_study` makes of these rollouts."""
     held = np.arange(len(records)) % 5 == 0
     fitted = fit_without(records, catalogue, held, seed)
-    known = fitted.known.subset(~held)
-    config = replace(SearchConfig(), steps=search_steps) if search_steps else SearchConfig()
-    logits = fitted.embedding.failure_logits(known.embeddings)
-    return fitted.asker, train_search(known, config, seed=seed, logits=logits)
+    return fitted.asker, search_without(fitted, held, seed, search_steps)
 
 
 def _board(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -157,24 +156,21 @@ def run_steps(
 
 
 def _one_thread() -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    """Numpy and torch are loaded by now, the environment's OMP_NUM_THREADS comes too late."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+    torch.set_num_threads(1)
 
 
 def _run(step: Step, studies: Path, revision: str) -> Result:
-    _torch_on_one_thread()
     started = time.monotonic()
     try:
         value, reason = step.run(studies), ""
     except UnavailableError as error:
         value, reason = {}, str(error)
     return Result(step.key, value, round(time.monotonic() - started, 2), reason, revision)
-
-
-def _torch_on_one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def datasets_of(steps: Iterable[Step]) -> list[Dataset]:

@@ -70,7 +70,7 @@ class VirtualRollouts:
         self.landscape, self.config, self.count = landscape, config, count
         # phi is high where the policy fails, so that gamma*phi(s') - phi(s) draws the search there.
         self._potential = landscape.p_failure.astype(np.float32)
-        self._entropy = _binary_entropy(landscape.p_failure).astype(np.float32)
+        self._entropy = binary_entropy(landscape.p_failure).astype(np.float32)
         nearest_start, _ = landscape.index.nearest(landscape.start[None])
         self._start_potential = float(self._potential[nearest_start[0]])
         self._last = np.full(count, -1)  # index of the current known point, -1 = at the start
@@ -141,7 +141,7 @@ def _nearness_to_failures(index: NearestIndex, failed: NDArray[np.bool_]) -> NDA
     return failed[nearest].mean(axis=1)
 
 
-def _binary_entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def binary_entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """H(p) [nat]."""
     q = np.clip(p, 1e-12, 1 - 1e-12)
     return -(q * np.log(q) + (1 - q) * np.log(1 - q))

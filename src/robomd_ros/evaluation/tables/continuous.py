@@ -17,6 +17,7 @@ from robomd_ros.core.answers import Question
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue, load_catalogue
 from robomd_ros.evaluation import datasets
+from robomd_ros.evaluation.baselines import make_forest
 from robomd_ros.evaluation.cross_validation import auc_difference, failures, mean_auc
 from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.markdown import table, with_interval
@@ -164,7 +165,6 @@ def plain_scores(
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
     """What anybody would try first on the parameters."""
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
     from sklearn.linear_model import LogisticRegression
@@ -172,7 +172,6 @@ def plain_scores(
     failed = failures(learnt)
     (x, active), (x_asked, active_asked) = (_features(r, catalogue) for r in (learnt, asked))
     logistic = LogisticRegression(max_iter=1000)
-    forest = RandomForestClassifier(500, min_samples_leaf=3, max_features=0.4, random_state=seed)
     kernel = ConstantKernel() * RBF(2.0) + ConstantKernel() + WhiteKernel()
     target = 2.0 * failed - 1.0
     few = slice(0, LEARNT_GP)
@@ -184,7 +183,7 @@ def plain_scores(
         "count": active_asked.sum(axis=1).astype(np.float64),
         "active": logistic.fit(active, failed).decision_function(active_asked),
         "logistic": logistic.fit(x, failed).decision_function(x_asked),
-        "forest": forest.fit(x, failed).predict_proba(x_asked)[:, 1],
+        "forest": make_forest(seed).fit(x, failed).predict_proba(x_asked)[:, 1],
         "gp": process.predict(x_asked),
     }
 

@@ -12,7 +12,7 @@ from robomd_ros.core.metrics import entropy, fsi, nfm
 from robomd_ros.core.statistics import wilson
 from robomd_ros.core.variations import NOMINAL, load_catalogue
 from robomd_ros.evaluation import datasets
-from robomd_ros.evaluation.cross_validation import by_scene, failures, kept, mean_auc
+from robomd_ros.evaluation.cross_validation import by_method, by_scene, failures, kept, mean_auc
 from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.markdown import table, with_interval
 from robomd_ros.evaluation.plan import Plan
@@ -100,10 +100,7 @@ def _row(results: Results, title: str) -> list[str]:
         for x in zip(*(c for name, c in found["counts"].items() if name != NOMINAL), strict=True)
     )
     shown = found["entropy"]
-    parts: dict[str, list[Any]] = {}
-    for value in results.under(f"policies/{title}/ranking/").values():
-        for method, scores in value["scores"].items():
-            parts.setdefault(method, []).append((scores, value["failed"]))
+    parts = by_method(results.under(f"policies/{title}/ranking/").values())
     aucs = [
         with_interval(*mean_auc(parts[m])) if m in parts else "–"
         for m in ("p_failure", "ppo", "untrained", "table")

@@ -15,8 +15,10 @@ from robomd_ros.core.metrics import ranking_accuracy
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue, load_catalogue
 from robomd_ros.evaluation import datasets, image_networks
+from robomd_ros.evaluation.baselines import make_forest
 from robomd_ros.evaluation.cross_validation import (
     auc_difference,
+    by_method,
     by_scene,
     failures,
     kept,
@@ -102,7 +104,7 @@ def _judge_steps(plan: Plan, task: str, data: Mapping[str, Dataset]) -> list[Ste
 
 def render(results: Results, plan: Plan) -> str:
     """A row a method, a column a task; then what the intervals of the differences to the success table say."""
-    aucs = {task: _by_method(results, plan, task) for task in plan.tasks}
+    aucs = {task: by_method(results.under(f"ranking/{task}/").values()) for task in plan.tasks}
     rows = []
     for method, title in ROWS.items():
         cells = [
@@ -124,14 +126,6 @@ def render(results: Results, plan: Plan) -> str:
 
 
 Parts = list[tuple[list[float], list[int]]]
-
-
-def _by_method(results: Results, plan: Plan, task: str) -> dict[str, Parts]:
-    found: dict[str, Parts] = {}
-    for value in results.under(f"ranking/{task}/").values():
-        for method, scores in value.get("scores", {}).items():
-            found.setdefault(method, []).append((scores, value["failed"]))
-    return found
 
 
 def _cell(parts: Parts | None) -> str:
@@ -177,7 +171,6 @@ def models(
 
 def plain(studies: Path, data: Dataset, fold: int, folds: int) -> dict[str, Any]:
     """Predictors that know what was applied and nothing else."""
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
     records, catalogue, held = _split(data, studies, fold, folds)
@@ -187,14 +180,13 @@ def plain(studies: Path, data: Dataset, fold: int, folds: int) -> dict[str, Any]
     names = sorted({p.id for p in perturbations})
     one_hot = np.array([[p.id == name for name in names] for p in perturbations], float)
     trained, asked = [_part(perturbations, ~held), _part(perturbations, held)]
-    forest = RandomForestClassifier(500, min_samples_leaf=3, max_features=0.4, random_state=fold)
     rng = np.random.default_rng(fold)
     scores = {
         "table": SuccessTable(trained, failed[~held]).predict(asked),
         "logistic": LogisticRegression(max_iter=1000)
         .fit(one_hot[~held], failed[~held])
         .decision_function(one_hot[held]),
-        "forest": forest.fit(x[~held], failed[~held]).predict_proba(x[held])[:, 1],
+        "forest": make_forest(fold).fit(x[~held], failed[~held]).predict_proba(x[held])[:, 1],
         "random": rng.random(int(held.sum())),
         "ceiling": _leave_one_out_rate([p.id for p in perturbations], failed)[held],
     }
