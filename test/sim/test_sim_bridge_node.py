@@ -334,7 +334,7 @@ def test_an_error_of_the_policy_is_a_policy_error():
 
 
 def test_another_task_is_a_parameter_and_brings_its_catalogue():
-    bridge = start("", task="stack")
+    bridge = start("", neighbour=True, task="stack")
     try:
         answer = apply(bridge, "base_color=0,0,1")
         assert answer.error_code == ErrorCode.OK

@@ -386,7 +386,7 @@ def test_a_trajectory_is_followed_to_its_end_or_refused(full):
     start = full.still()
     wanted = away(start)
     assert follow(full, trajectory(wanted, 0.6)).error_code == 0
-    assert full.q() == pytest.approx(wanted, abs=0.03)
+    full.until(lambda: full.q() == pytest.approx(wanted, abs=0.03))
     assert follow(full, trajectory(start, 0.6)).error_code == 0
     wrong = trajectory(start, 1.0)
     wrong.joint_names[0] = "elbow"
