@@ -11,7 +11,9 @@ class Sizes:
     """Numbers of rollouts, seeds and epochs.
 
     Attributes:
-        repeats: scenes a named variation of a catalogue study.
+        tasks: in the order of the tables; the first has all of them.
+        repeats: scenes a named variation of a catalogue study of the first task.
+        task_repeats: the same of the other tasks.
         policy_repeats: the same where policies stand beside each other.
         continuous: random composed continuous conditions, one rollout each.
         heldout: the last ones of them, that no model of a learning curve sees.
@@ -25,7 +27,9 @@ class Sizes:
         budget: rollouts of a search experiment.
     """
 
+    tasks: tuple[str, ...] = ("lift", "stack", "can", "square")
     repeats: int = 24
+    task_repeats: int = 12
     policy_repeats: int = 12
     continuous: int = 1250
     heldout: int = 450
@@ -40,7 +44,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    repeats=3, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
+    tasks=("lift", "stack"), repeats=3, task_repeats=2, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
     image_epochs=2, search_steps=2_048, budget=20,
 )  # fmt: skip
 
@@ -53,18 +57,25 @@ class Plan:
         out: folder of studies and results.
         quick: all of it small, in minutes.
         sizes: of the work.
-        tasks: in the order of the tables.
         robot: that runs them.
     """
 
     out: Path
     quick: bool = False
-    tasks: tuple[str, ...] = ("lift",)
     robot: str = "Panda"
     sizes: Sizes = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", QUICK if self.quick else Sizes())
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """In the order of the tables."""
+        return self.sizes.tasks
+
+    def repeats(self, task: str) -> int:
+        """Scenes a named variation of a task's catalogue study."""
+        return self.sizes.repeats if task == self.tasks[0] else self.sizes.task_repeats
 
     @property
     def studies(self) -> Path:

@@ -64,7 +64,9 @@ def steps(plan: Plan) -> list[Step]:
     made = []
     for task in plan.tasks:
         data = {
-            "data": Dataset("catalogue", plan.policy(task), task, plan.robot, repeats=sizes.repeats)
+            "data": Dataset(
+                "catalogue", plan.policy(task), task, plan.robot, repeats=plan.repeats(task)
+            )
         }
         for fold in range(sizes.folds):
             common = {"fold": fold, "folds": sizes.folds}
@@ -116,8 +118,9 @@ def render(results: Results, plan: Plan) -> str:
         if any(cell != "–" for cell in cells):
             rows.append([title, *cells])
     sizes = plan.sizes
+    scenes = ", ".join(f"{plan.repeats(task)} ({task})" for task in plan.tasks)
     notes = [
-        f"AUC [95 % interval], mean of {sizes.folds} folds over scenes, {sizes.repeats} scenes a condition; in brackets behind it what {PAIRS} "
+        f"AUC [95 % interval], mean of {sizes.folds} folds over scenes, {scenes} scenes a condition; in brackets behind it what {PAIRS} "
         "random pairs give, the paper's ranking accuracy.",
         *(_against_table(task, aucs[task]) for task in plan.tasks),
         judge_note([results.value(f"ranking/{t}/vlm_{n}") for t in plan.tasks for n in SHOTS]),
