@@ -1,5 +1,6 @@
 """Preflight on a toy cell: a point that has to reach the red spot of the picture, with a blue decoy."""
 
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -85,6 +86,8 @@ def test_a_good_policy_passes_every_check():
     report = preflight(Seeker(), ToyCell())
     assert report.level is Level.OK, report.checks
     assert (report.successes, report.trials) == (4, 4)
+    assert report.rate == "1.00, 90 % interval 0.60 to 1.00"
+    assert sentence_of(report, "trial") == f"4 of 4 nominal rollouts succeed ({report.rate})."
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,9 @@ def test_a_wrong_picture_is_explained(camera, said):
     report = preflight(Seeker(), ToyCell(camera=camera))
     assert level_of(report, "trial") is Level.ERROR
     assert said in sentence_of(report, "trial")
+    assert "0 of 4 nominal rollouts succeed (0.00, 90 % interval 0.00 to 0.40)" in sentence_of(
+        report, "trial"
+    )
     assert report.successes == 0
 
 
@@ -109,7 +115,8 @@ def test_another_reading_of_the_policy_is_found():
             return {"image_scale 255": Seeker()}
 
     report = preflight(Misread(scale=-1.0), ToyCell())
-    assert "4 of 4 do with image_scale 255" in sentence_of(report, "trial")
+    found = "4 of 4 do with image_scale 255 (1.00, 90 % interval 0.60 to 1.00)"
+    assert found in sentence_of(report, "trial")
 
 
 def test_a_failure_without_an_explanation_says_what_was_tried():
@@ -145,6 +152,7 @@ def test_needs_and_offers_are_compared(change, name, level):
 def test_actions_in_other_units_are_seen():
     report = preflight(Seeker(scale=30.0), ToyCell())
     assert level_of(report, "action range") is Level.WARN
+    assert re.match(r"\d+ of \d+ actions leave", sentence_of(report, "action range"))
 
 
 def test_a_policy_that_draws_is_seen():
@@ -180,6 +188,7 @@ def test_a_policy_that_crashes_is_a_finding():
 
     report = preflight(Seeker(change=crash), ToyCell())
     assert "out of memory" in sentence_of(report, "trial")
+    assert (report.trials, report.rate) == (0, "no rate")
     assert report.level is Level.ERROR
 
 

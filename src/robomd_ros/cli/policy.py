@@ -75,7 +75,7 @@ def preflight(
         "check",
         "",
         "finding",
-        title=f"{report.policy_id}: {report.successes} of {report.trials} succeeded",
+        title=f"{report.policy_id}: {report.successes} of {report.trials} succeeded ({report.rate})",
     )
     for found in report.checks:
         table.add_row(found.name, f"[{_STYLES[found.level]}]{found.level}[/]", found.sentence)

@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robomd_ros.core.errors import PolicyError, RobomdError
+from robomd_ros.core.statistics import wilson
 from robomd_ros.policies.base import Observation, Policy, PolicyInfo, check_action
+
+CONFIDENCE = 0.9
+"""Of the interval beside a success rate: a few rollouts leave much open."""
 
 BLIND = 0.02
 """Mean absolute change of an action below which a policy does not react to what it is shown."""
@@ -53,6 +57,19 @@ class PreflightReport:
         """The worst of all."""
         found = {c.level for c in self.checks}
         return next((v for v in (Level.ERROR, Level.WARN) if v in found), Level.OK)
+
+    @property
+    def rate(self) -> str:
+        """Success rate of the trials and how far it can be trusted, for people."""
+        return _rate(self.successes, self.trials)
+
+
+def _rate(successes: int, trials: int) -> str:
+    if not trials:
+        return "no rate"
+    low, high = wilson(successes, trials, CONFIDENCE)
+    share = f"{100 * CONFIDENCE:.0f} %"
+    return f"{successes / trials:.2f}, {share} interval {low:.2f} to {high:.2f}"
 
 
 class TrialCell(Protocol):
@@ -197,14 +214,14 @@ def _fitted(info: PolicyInfo, observation: Observation) -> Observation:
 
 def _check_range(done: list[_Trial]) -> Check:
     actions = np.concatenate([t.actions for t in done])
-    outside = float((np.abs(actions) > 1.0 + 1e-6).any(axis=1).mean())
+    outside = int((np.abs(actions) > 1.0 + 1e-6).any(axis=1).sum())
     largest = float(np.abs(actions).max())
     if outside:
         return Check(
             "action range",
             Level.WARN,
-            f"{outside:.0%} of the actions leave -1..1 (largest {largest:.3g}) and are clipped: are they metres, radians or "
-            "unnormalised?",
+            f"{outside} of {len(actions)} actions leave -1..1 (largest {largest:.3g}) and are clipped: are they metres, "
+            "radians or unnormalised?",
         )
     if largest < 1e-3:
         return Check(
@@ -291,7 +308,9 @@ def _judge(policy: Policy, seat: _Seat, seeds: range, successes: int) -> Check:
     n = len(seeds)
     if successes:
         level = Level.OK if successes > n / 2 else Level.WARN
-        return Check("trial", level, f"{successes} of {n} nominal rollouts succeed.")
+        return Check(
+            "trial", level, f"{successes} of {n} nominal rollouts succeed ({_rate(successes, n)})."
+        )
     for name, other, see in _alternatives(policy):
         try:
             better = sum(_run(other, seat, seed, see).success for seed in seeds)
@@ -301,14 +320,15 @@ def _judge(policy: Policy, seat: _Seat, seeds: range, successes: int) -> Check:
             return Check(
                 "trial",
                 Level.ERROR,
-                f"0 of {n} nominal rollouts succeed, but {better} of {n} do with {name}: mend that first.",
+                f"0 of {n} nominal rollouts succeed ({_rate(0, n)}), but {better} of {n} do with {name} "
+                f"({_rate(better, n)}): mend that first.",
             )
     tried = ", ".join(name for name, _, _ in _alternatives(policy))
     return Check(
         "trial",
         Level.ERROR,
-        f"0 of {n} nominal rollouts succeed, and none does with {tried}. See the other checks: robot, proprioception "
-        "and action space have to be those of the training data.",
+        f"0 of {n} nominal rollouts succeed ({_rate(0, n)}), and none does with {tried}. See the other checks: robot, "
+        "proprioception and action space have to be those of the training data.",
     )
 
 
