@@ -4,6 +4,7 @@ The camera's exposure and white balance are locked: automatic ones would cancel 
 UR driver that have no argument here go through `ur_args`, those of a camera through a launch file of your own and camera:=none.
 """
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
@@ -16,7 +17,7 @@ from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.substitutions import FindPackageShare
 
-from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.core.errors import InvalidArgumentError, UnavailableError
 from robomd_ros.graph import (
     CAMERA_TOPICS,
     HARDWARE,
@@ -248,13 +249,34 @@ def wire(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "(docs/several_cells.md) and say start_ur_driver:=false."
         )
     actions = [node(spec, options.namespace, respawn) for spec in node_table(options)]
+    wanted = {}
     if with_driver:
         if chosen["start_ur_driver"] == "true":
+            wanted["ur_robot_driver"] = NO_ARM
             actions.append(ur_driver(options, chosen))
-        actions += camera(options, chosen["video_device"])
+        if options.camera != "none":
+            wanted[CAMERA_PACKAGES[options.camera]] = NO_CAMERA
+            actions += camera(options, chosen["video_device"])
     if options.rviz:
+        wanted["rviz2"] = "rviz:=false"
         actions.append(rviz(options))
+    check_installed(wanted)
     return actions
+
+
+def check_installed(wanted: dict[str, str]) -> None:
+    """Notice a missing package before anything starts: launch leaves running what it started before an error.
+
+    Args:
+        wanted: package of others to what can be said instead.
+    """
+    for package, instead in wanted.items():
+        try:
+            get_package_prefix(package)
+        except PackageNotFoundError:
+            raise UnavailableError(
+                f"package {package} is not installed: get it with `rosdep install`, or say {instead}."
+            ) from None
 
 
 def node(spec: NodeSpec, namespace: str, respawn: bool) -> Node:
@@ -308,8 +330,6 @@ def camera(options: GraphOptions, video_device: str) -> list[LaunchDescriptionEn
                 output="screen",
             )
         ]
-    if options.camera == "none":
-        return []
     package, executable, locked = WEBCAMS[options.camera]
     return [
         Node(
@@ -342,6 +362,12 @@ WEBCAMS = {
     ),
 }
 """Package, executable and the parameters that lock exposure and white balance."""
+
+CAMERA_PACKAGES = {"realsense": "realsense2_camera"} | {k: v[0] for k, v in WEBCAMS.items()}
+NO_ARM = (
+    "start_ur_driver:=false where it runs already, or hardware:=standin to rehearse without an arm"
+)
+NO_CAMERA = "camera:=none where its driver runs already"
 
 
 def include(package: str, file: str, arguments: dict[str, str]) -> IncludeLaunchDescription:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ if not hasattr(launch, "LaunchDescription"):
 
 from launch_ros.actions import Node  # noqa: E402
 
+from robomd_ros.core.errors import UnavailableError  # noqa: E402
 from robomd_ros.graph import GraphOptions, node_table  # noqa: E402
 
 
@@ -32,6 +34,20 @@ def wired(root: Path, **arguments: str) -> list[Any]:
     return module.wire(context)
 
 
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes packages of these names, and no others, look installed."""
+
+    def only(*packages: str) -> None:
+        index = tmp_path / "share/ament_index/resource_index/packages"
+        index.mkdir(parents=True, exist_ok=True)
+        for package in packages:
+            (index / package).touch()
+        monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+
+    return only
+
+
 def test_table_becomes_nodes(root: Path) -> None:
     actions = wired(root, study="/tmp/s", rollouts="3")
     table = node_table(GraphOptions(study="/tmp/s", rollouts=3))
@@ -41,7 +57,8 @@ def test_table_becomes_nodes(root: Path) -> None:
     ]
 
 
-def test_rviz_is_added(root: Path) -> None:
+def test_rviz_is_added(root: Path, installed: Callable[..., None]) -> None:
+    installed("rviz2")
     assert wired(root, rviz="true")[-1].node_package == "rviz2"
 
 
@@ -50,7 +67,27 @@ def test_wrong_choice_is_refused(root: Path) -> None:
         wired(root, mode="moon")
 
 
-def test_ur5e_starts_the_drivers_of_arm_and_camera(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "missing", "instead"),
+    [
+        ((), "ur_robot_driver", "start_ur_driver:=false"),
+        (("ur_robot_driver",), "realsense2_camera", "camera:=none"),
+        (("ur_robot_driver", "realsense2_camera"), "rviz2", "rviz:=false"),
+    ],
+)
+def test_a_missing_package_is_noticed_before_a_node_starts(
+    root: Path, installed: Callable[..., None], there: tuple[str, ...], missing: str, instead: str
+) -> None:
+    installed(*there)
+    with pytest.raises(UnavailableError, match=f"{missing} is not installed.*{instead}"):
+        wired(root, mode="ur5e", robot_ip="192.0.2.1", rviz="true")
+
+
+def test_ur5e_starts_the_drivers_of_arm_and_camera(
+    root: Path, installed: Callable[..., None]
+) -> None:
+    installed("ur_robot_driver", "realsense2_camera", "usb_cam")
+
     def drivers(**arguments: str) -> tuple[int, int]:
         actions = wired(root, mode="ur5e", robot_ip="192.0.2.1", **arguments)
         arm = sum(isinstance(a, launch.actions.GroupAction) for a in actions)
