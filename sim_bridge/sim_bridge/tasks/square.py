@@ -19,7 +19,7 @@ TASK = Task(
     colors={"peg_color": ("peg1",), "table_color": ("table_visual",)},
     sizes={"peg_size": ("peg1",), "table_size": ("table_visual",)},
     legs=(
-        Leg(past("nut", "handle", _FREE), hover=0.06, reached=0.008),
+        Leg(past("nut", "handle", _FREE), hover=0.06, reached=0.014),
         Leg(gripper=CLOSE, wait=6, steady=True, mark=True),
         Leg(up_to(_TABLE + 0.17), gripper=CLOSE, reached=0.02),
         Leg(carry("nut", to("peg", _PEG_TOP + 0.025)), gripper=CLOSE, near=0.01, reached=0.006),

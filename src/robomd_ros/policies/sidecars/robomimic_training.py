@@ -133,6 +133,8 @@ def _hbc(algo: Any, recipe: Recipe) -> None:
 
 def _iql(algo: Any, recipe: Recipe) -> None:
     algo.actor.net.common.use_tanh = False
+    # A learnt deviation falls to its limit where the expert never turns the hand, and the likelihood of that drowns the rest.
+    algo.actor.net.gaussian.fixed_std = True
     algo.actor.layer_dims = algo.critic.layer_dims = (256, 256)
     algo.critic.ensemble.n = 1
 
