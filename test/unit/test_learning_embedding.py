@@ -154,7 +154,7 @@ def test_a_damaged_file_is_named(trained, tmp_path, damage):
         {
             "cut": content[: len(content) // 2],
             "garbage": b"\x80\x04" + content[2:],
-            "schema": content.replace(rb"\"schema\": 1", rb"\"schema\": 7"),
+            "schema": content.replace(rb"\"schema\": 2", rb"\"schema\": 7"),
             "config": content.replace(rb"\"margin\"", rb"\"morgin\""),
         }[damage]
     )

@@ -23,7 +23,7 @@ from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.learning.inputs import Inputs
 from robomd_ros.learning.risk import Layout, RiskPrior
 
-SCHEMA = 1
+SCHEMA = 2
 BATCH = 64
 _RISK = "risk."
 

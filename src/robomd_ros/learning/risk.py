@@ -1,8 +1,10 @@
 """P(failure) from factor values alone: a Gaussian process whose length-scales, one a factor, are learnt from the outcomes.
 
 Latent risk f ~ GP(0, k), P(failure) = sigmoid(f), by Laplace's approximation (Rasmussen and Williams 2006, Alg. 3.1,
-3.2 and Sec. 5.5). Rollouts may be added without learning anew, and every answer knows how far it is from what was tried: a
-factor that was never varied keeps its prior length-scale, and with it its doubt.
+3.2 and Sec. 5.5). The kernel is a product over what can be seen to differ, in which no part can forbid all likeness (an
+additive process of all orders: Duvenaud, Nickisch and Rasmussen 2011). Rollouts may be added without learning anew, and
+every answer knows how far it is from what was tried: a factor that was never varied keeps its prior length-scale, and with
+it its doubt.
 """
 
 from __future__ import annotations
@@ -29,15 +31,20 @@ MOST_EVIDENCE = 1500
 _ITERATIONS = 30
 _JITTER = 1e-4
 _PRIOR: Mapping[str, tuple[float, float]] = {
-    "level": (0.0, 1.0),
-    "height": (0.7, 1.0),
+    "level": (0.7, 1.0),
+    "height": (1.3, 1.0),
     "count": (math.log(0.05), 1.0),
-    "length": (math.log(1.5), 0.6),
+    "length": (math.log(1.2), 0.8),
     "applied": (math.log(0.4), 0.6),
-    "contrast": (math.log(2.5), 1.0),
-    "nominal": (0.0, 0.5),
+    "contrast": (math.log(1.5), 1.0),
+    "nominal": (0.0, 0.8),
+    "floor": (0.0, 1.0),
+    "room": (0.0, 1.0),
 }
-"""Mean and standard deviation of the normal prior of each hyperparameter; all but `nominal` are logarithms."""
+"""Mean and standard deviation of the normal prior of each hyperparameter; `nominal` is a value, `floor` and `room` are logits of
+a share, the others logarithms."""
+_KNEE = 8.0
+"""How sharply a camera's brightest value ends what it can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,18 @@ class Layout:
     Attributes:
         dims: length of each factor.
         nominal: (F,) value of the unchanged scene in -1..1; NaN where nobody says it, such as a textured colour.
+        low, high: (F,) range of each component, in its unit.
         surfaces: numbers of the factors that are colours of things, whose difference may hide one before another.
+        tint, dimmer: number of the factor that colours the lamp, and of the one that dims all light; empty = there is none.
     """
 
     dims: tuple[int, ...]
     nominal: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     surfaces: tuple[int, ...] = ()
+    tint: tuple[int, ...] = ()
+    dimmer: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> Layout:
@@ -61,8 +74,19 @@ class Layout:
         nominal: list[float] = []
         for f in factors:
             nominal += f.normalize(f.nominal).tolist() if f.nominal else [math.nan] * f.dim
-        surfaces = (i for i, f in enumerate(factors) if f.kind == "color" and not f.nominal)
-        return cls(tuple(f.dim for f in factors), tuple(nominal), tuple(surfaces))
+
+        def named(name: str) -> tuple[int, ...]:
+            return tuple(i for i, f in enumerate(factors) if f.name == name)
+
+        return cls(
+            dims=tuple(f.dim for f in factors),
+            nominal=tuple(nominal),
+            low=tuple(v for f in factors for v in f.low),
+            high=tuple(v for f in factors for v in f.high),
+            surfaces=tuple(i for i, f in enumerate(factors) if f.kind == "color" and not f.nominal),
+            tint=named("light_color"),
+            dimmer=named("light_intensity"),
+        )
 
 
 class RiskPrior:
@@ -210,26 +234,31 @@ class _Tally:
 
 
 class _Kernel:
-    """Level, slope by the number of applied factors, and a squared exponential over all that can be seen to differ."""
+    """Level, slope by the number of applied factors, and the likeness of all that can be seen to differ.
+
+    Likeness is a product of `floor + (1 - floor) * squared exponential` over the factors and the contrasts of things: a
+    far value of one factor leaves what the others have in common.
+    """
 
     def __init__(self, layout: Layout) -> None:
         ends = np.cumsum(layout.dims, dtype=int)
         starts = ends - layout.dims
-        self._factor_of = torch.repeat_interleave(torch.tensor(layout.dims, dtype=torch.long))
+        self._layout = layout
         self._first = torch.tensor(starts, dtype=torch.long)
+        self._slices = [slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+        self._low, self._high = (_tensor(np.array(v)) for v in (layout.low, layout.high))
         self._nominal = torch.tensor(layout.nominal, dtype=torch.float64)
         self._unknown = self._nominal.isnan()
         self._pairs = [
-            (slice(starts[a], ends[a]), slice(starts[b], ends[b]))
-            for a, b in combinations(layout.surfaces, 2)
-            if layout.dims[a] == layout.dims[b]
+            (a, b) for a, b in combinations(layout.surfaces, 2) if layout.dims[a] == layout.dims[b]
         ]
 
     def start(self) -> dict[str, Tensor]:
         """The prior means."""
+        factors, pairs = len(self._first), len(self._pairs)
         sizes: dict[str, tuple[int, ...]] = {
-            "level": (), "height": (), "count": (), "length": (len(self._first),), "applied": (len(self._first),),
-            "contrast": (len(self._pairs),), "nominal": (int(self._unknown.sum()),),
+            "level": (), "height": (), "count": (), "length": (factors,), "applied": (factors,), "contrast": (pairs,),
+            "nominal": (int(self._unknown.sum()),), "floor": (factors + pairs,), "room": (),
         }  # fmt: skip
         return {
             name: torch.full(size, _PRIOR[name][0], dtype=torch.float64)
@@ -240,9 +269,12 @@ class _Kernel:
         self, theta: Mapping[str, Tensor], a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Covariance of the latent risk of scenes, (M, N)."""
-        x, y = self._features(theta, *a), self._features(theta, *b)
-        squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-        near = torch.exp(-0.5 * squares.clamp(min=0))
+        near: Tensor = torch.ones((), dtype=torch.float64)
+        floors = torch.sigmoid(theta["floor"])
+        parts = zip(floors, self._parts(theta, *a), self._parts(theta, *b), strict=True)
+        for floor, x, y in parts:
+            halves = x @ y.T - 0.5 * x.square().sum(1)[:, None] - 0.5 * y.square().sum(1)
+            near = near * (floor + (1 - floor) * torch.exp(halves.clamp(max=0)))
         counts = torch.outer(self._count(a[1]), self._count(b[1]))
         level = torch.exp(theta["level"]) + torch.exp(theta["count"]) * counts
         return level + torch.exp(theta["height"]) * near
@@ -260,16 +292,39 @@ class _Kernel:
         """How many factors are applied, (M,)."""
         return mask[:, self._first].sum(1)
 
-    def _features(self, theta: Mapping[str, Tensor], values: Tensor, mask: Tensor) -> Tensor:
+    def _parts(self, theta: Mapping[str, Tensor], values: Tensor, mask: Tensor) -> list[Tensor]:
+        """Each factor's values beside whether it is applied, then the contrasts; all in their length-scales."""
         nominal = self._nominal.masked_scatter(self._unknown, theta["nominal"])
         shown = torch.where(mask > 0, values, nominal)
+        applied = mask[:, self._first] * torch.exp(theta["applied"])
         parts = [
-            shown * torch.exp(-theta["length"])[self._factor_of],
-            mask[:, self._first] * torch.exp(theta["applied"]),
+            torch.cat([shown[:, own] * torch.exp(-theta["length"][i]), applied[:, i : i + 1]], 1)
+            for i, own in enumerate(self._slices)
         ]
+        seen = self._seen(theta, shown)
         for (one, other), length in zip(self._pairs, theta["contrast"], strict=True):
-            parts.append((shown[:, one] - shown[:, other]) * torch.exp(-length))
-        return torch.cat(parts, 1)
+            parts.append((seen[one] - seen[other]) * torch.exp(-length))
+        return parts
+
+    def _seen(self, theta: Mapping[str, Tensor], shown: Tensor) -> dict[int, Tensor]:
+        """Colours of surfaces under the light, (M, D) each: a part of it is the room's, which the lamp's colour leaves alone.
+
+        A camera ends at its brightest value. Twice that range is as long as -1..1.
+        """
+        real = self._low + 0.5 * (shown + 1) * (self._high - self._low)
+        light: Tensor = torch.ones((), dtype=torch.float64)
+        for tint in self._layout.tint:
+            room = torch.sigmoid(theta["room"])
+            light = room + (1 - room) * real[:, self._slices[tint]]
+        for dimmer in self._layout.dimmer:
+            own = self._slices[dimmer]
+            full = self._low + 0.5 * (self._nominal + 1) * (self._high - self._low)
+            light = light * real[:, own] / full[own]
+        seen = {}
+        for i in self._layout.surfaces:
+            bright = real[:, self._slices[i]] * light
+            seen[i] = 2 * (bright - functional.softplus(_KNEE * (bright - 1)) / _KNEE)
+        return seen
 
 
 def _learnt(kernel: _Kernel, tally: _Tally) -> dict[str, Tensor]:
