@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +58,16 @@ def covariance_before_evidence(prior, *perturbations):
     vectors = [LIFT.vector(LIFT.perturbation(p)) for p in perturbations]
     scenes = [torch.tensor(np.stack(part), dtype=torch.float64) for part in zip(*vectors, strict=True)]  # fmt: skip
     return prior.kernel(prior.theta, tuple(scenes), tuple(scenes))
+
+
+def test_a_lamp_whose_unchanged_state_nobody_says_is_a_factor_like_any_other():
+    factors = [
+        replace(f, nominal=()) if f.name == "light_intensity" else f for f in LIFT.numeric_factors
+    ]
+    layout = Layout.of(SimpleNamespace(numeric_factors=factors))
+    assert (layout.tint, layout.dimmer) == ((3,), ())
+    found = RiskPrior.learn(layout, *drawn(40)).given(*drawn(40))
+    assert np.isfinite(found.logits(*scenes(5))).all()
 
 
 def test_a_colour_that_the_light_hides_makes_less_of_a_difference():

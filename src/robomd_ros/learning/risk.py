@@ -75,8 +75,13 @@ class Layout:
         for f in factors:
             nominal += f.normalize(f.nominal).tolist() if f.nominal else [math.nan] * f.dim
 
-        def named(name: str) -> tuple[int, ...]:
-            return tuple(i for i, f in enumerate(factors) if f.name == name)
+        def lights(name: str) -> tuple[int, ...]:
+            """A lamp whose unchanged state nobody says lights nothing here: how bright is twice as bright?"""
+            return tuple(
+                i
+                for i, f in enumerate(factors)
+                if f.name == name and f.nominal and min(f.nominal) > 0
+            )
 
         return cls(
             dims=tuple(f.dim for f in factors),
@@ -84,8 +89,8 @@ class Layout:
             low=tuple(v for f in factors for v in f.low),
             high=tuple(v for f in factors for v in f.high),
             surfaces=tuple(i for i, f in enumerate(factors) if f.kind == "color" and not f.nominal),
-            tint=named("light_color"),
-            dimmer=named("light_intensity"),
+            tint=lights("light_color"),
+            dimmer=lights("light_intensity"),
         )
 
 
