@@ -19,7 +19,7 @@ from robomd_ros.evaluation.steps import Results, Step
 
 TITLE = "Next experiment: rollouts needed for an AUC, by what chose them"
 VERSION = 1
-REPLAYS_A_SEED = 3
+REPLAYS_A_SEED = 2
 EVERY = 10
 SHOWN = (50, 100, 130, 160, 200)
 WAYS = {
