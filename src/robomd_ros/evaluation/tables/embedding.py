@@ -26,9 +26,9 @@ WAYS = {
 LOSSES = {"bce": ("BCE", 0.0), "both": ("BCE + Eq. (1)", 0.3)}
 FIGURES = {
     "auc_shown": ("AUC", ".3f"),
-    "silhouette": ("silhouette", ".3f"),
-    "davies_bouldin": ("Davies–Bouldin", ".2f"),
-    "separation": ("separation", ".2f"),
+    "silhouette_heldout": ("silhouette", ".3f"),
+    "davies_bouldin_heldout": ("Davies–Bouldin", ".2f"),
+    "separation_heldout": ("separation", ".2f"),
     "similarity_mse": ("similarity MSE", ".3f"),
     "similarity_frobenius": ("Frobenius", ".2f"),
 }
@@ -97,14 +97,14 @@ def render(results: Results, plan: Plan) -> str:
                     ]
                 )
     whole = list(results.under("embedding/all/both/").values())
-    ks = [k for k in (1, 3, 5, 10, 20) if any(f"knn_accuracy_{k}" in v for v in whole)]
-    neighbours = [f"k = {k}: {_cell(whole, f'knn_accuracy_{k}', '.3f')}" for k in ks]
+    ks = [k for k in (1, 3, 5, 10, 20) if any(f"knn_accuracy_{k}_heldout" in v for v in whole)]
+    neighbours = [f"k = {k}: {_cell(whole, f'knn_accuracy_{k}_heldout', '.3f')}" for k in ks]
     sweep = [f"{title} {_cell(whole, name, '.3f')}" for name, title in SWEEP.items()]
     return "\n\n".join(
         [
             table(["trained on", "losses", *(title for title, _ in FIGURES.values())], rows),
             f"Scenes that the embedding did not see; mean (least to largest) of {len(plan.sizes.seeds)} seeds. "
-            "The similarity of conditions is compared with the identity, as in the paper.",
+            "The similarity of conditions is compared with the identity, as in the paper, on the rollouts that it learnt from.",
             f"Accuracy of the majority of the k nearest: {'; '.join(neighbours)}.",
             f"Light sweep, Kendall's τ from the start and Pearson's r: {'; '.join(sweep)}.",
         ]
