@@ -52,6 +52,11 @@ def format_value(value: Iterable[float]) -> str:
     return ",".join(f"{v:.4g}" for v in value)
 
 
+def _canonical(value: Sequence[float]) -> tuple[float, ...]:
+    """Four significant digits: what an id can hold."""
+    return tuple(float(f"{float(v):.4g}") for v in value)
+
+
 @dataclass(frozen=True)
 class Factor:
     """One thing that can be changed.
@@ -107,9 +112,9 @@ class Factor:
             raise InvalidArgumentError(
                 f"{self.name} wants {self.dim} numbers [{self.unit}], got {len(value)}."
             )
-        out = tuple(float(f"{float(v):.4g}") for v in value)
-        for v, lo, hi in zip(out, self.low, self.high, strict=True):
-            if not math.isfinite(v) or not lo - 1e-9 <= v <= hi + 1e-9:
+        out, low, high = (_canonical(v) for v in (value, self.low, self.high))
+        for v, lo, hi in zip(out, low, high, strict=True):  # a limit such as pi is rounded, too
+            if not lo <= v <= hi:
                 raise InvalidArgumentError(
                     f"{self.name}={format_value(out)} is outside {format_value(self.low)} .. {format_value(self.high)} [{self.unit}]."
                 )
