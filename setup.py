@@ -99,6 +99,7 @@ setup(
             "pre-commit",
             "psutil",
             "pytest",
+            "pytest-rerunfailures",
             "pytest-timeout",
             "pytest-xdist",
             "ruff",

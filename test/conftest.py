@@ -39,11 +39,16 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folder says what a test needs: test/ros, test/sim, test/launch and test/browser get the mark of their name."""
+    """The folder says what a test needs: test/ros, test/sim, test/launch and test/browser get the mark of their name.
+
+    These run processes that talk over DDS on a machine that may be busy: one that fails is run once more, and the summary names it.
+    """
     for item in items:
         folder = item.path.relative_to(ROOT / "test").parts[0]
         if folder in ("ros", "sim", "launch", "browser"):
             item.add_marker(getattr(pytest.mark, folder))
+            if item.config.pluginmanager.hasplugin("rerunfailures"):
+                item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")

@@ -60,12 +60,16 @@ def test_the_minimal_set_is_the_colour_that_hides_the_cube(tmp_path, capfd):
     assert json.loads(robomd(capfd, *arguments)[1]) == found
 
 
+TWO_AND_MORE = "cube_green+table_long+light_grey+robot_grey"
+"""Takes so many rollouts that Ctrl-C comes before the end."""
+
+
 def test_ctrl_c_shows_what_is_known_and_the_rest_goes_on_later(tmp_path):
-    command = [sys.executable, "-m", "robomd_ros.cli.main", "minimize", "cube_green+table_long"]
+    command = [sys.executable, "-m", "robomd_ros.cli.main", "minimize", TWO_AND_MORE]
     command += ["--policy", SERVO, "--workers", "1", "--in", str(tmp_path / "s")]
     here = str(Path(__file__).parent)
     process = subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": here}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command, env=os.environ | {"PYTHONPATH": here, "COLUMNS": "200"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -77,7 +81,7 @@ def test_ctrl_c_shows_what_is_known_and_the_rest_goes_on_later(tmp_path):
     assert process.returncode == 130, err
     assert "what is known so far" in err
     assert "Traceback" not in err
-    assert "cube_green+table_long" in out
+    assert TWO_AND_MORE in out
 
 
 def wait_for_rollouts(folder, count, process, deadline=120.0):

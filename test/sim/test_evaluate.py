@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from robomd_ros.evaluation.tables import NAMES, table
 
 
@@ -26,6 +28,7 @@ def evaluate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(1500)
 def test_every_table_is_made_and_a_second_run_makes_nothing_anew(tmp_path: Path) -> None:
     first = evaluate(tmp_path)
     assert first.returncode == 0, first.stderr[-3000:]
