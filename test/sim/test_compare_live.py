@@ -60,7 +60,7 @@ def test_the_minimal_set_is_the_colour_that_hides_the_cube(tmp_path, capfd):
     assert json.loads(robomd(capfd, *arguments)[1]) == found
 
 
-TWO_AND_MORE = "cube_green+table_long+light_grey+robot_grey"
+TWO_AND_MORE = "cube_green+light_grey+robot_grey+table_long"
 """Takes so many rollouts that Ctrl-C comes before the end."""
 
 
