@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from robomd_ros.core.errors import StorageError, UnavailableError
+from robomd_ros.core.errors import NotReadyError, StorageError, UnavailableError
 from robomd_ros.core.files import write_atomic
 from robomd_ros.evaluation.datasets import Dataset
 
@@ -137,7 +137,7 @@ def run_steps(
 ) -> Iterator[tuple[Step, Result | Exception]]:
     """Run steps in `workers` processes of one thread each, and yield each as it ends.
 
-    A step that cannot be run here (UnavailableError) has a result with the reason; any other error is yielded.
+    A step that cannot be run here (UnavailableError, NotReadyError) has a result with the reason; any other error is yielded.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
@@ -168,7 +168,10 @@ def _run(step: Step, studies: Path, revision: str) -> Result:
     started = time.monotonic()
     try:
         value, reason = step.run(studies), ""
-    except UnavailableError as error:
+    except (
+        UnavailableError,
+        NotReadyError,
+    ) as error:  # no library, or too few outcomes to learn from
         value, reason = {}, str(error)
     return Result(step.key, value, round(time.monotonic() - started, 2), reason, revision)
 
