@@ -44,7 +44,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    tasks=("lift",), repeats=3, task_repeats=2, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
+    tasks=("lift",), repeats=3, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
     image_epochs=2, search_steps=2_048, budget=20,
 )  # fmt: skip
 

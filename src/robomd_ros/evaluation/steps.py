@@ -137,7 +137,7 @@ def run_steps(
 ) -> Iterator[tuple[Step, Result | Exception]]:
     """Run steps in `workers` processes of one thread each, and yield each as it ends.
 
-    A step that cannot be run here (UnavailableError, NotReadyError) has a result with the reason; any other error is yielded.
+    A step that cannot be run here (UnavailableError: no library; NotReadyError: too few outcomes) has a result with the reason; any other error is yielded.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
@@ -168,10 +168,7 @@ def _run(step: Step, studies: Path, revision: str) -> Result:
     started = time.monotonic()
     try:
         value, reason = step.run(studies), ""
-    except (
-        UnavailableError,
-        NotReadyError,
-    ) as error:  # no library, or too few outcomes to learn from
+    except (UnavailableError, NotReadyError) as error:
         value, reason = {}, str(error)
     return Result(step.key, value, round(time.monotonic() - started, 2), reason, revision)
 
