@@ -30,7 +30,7 @@ class Sizes:
     tasks: tuple[str, ...] = ("lift", "stack", "can", "square")
     repeats: int = 24
     task_repeats: int = 12
-    policy_repeats: int = 4
+    policy_repeats: int = 12
     continuous: int = 1250
     heldout: int = 450
     ceiling: tuple[int, int] = (60, 6)
