@@ -17,7 +17,7 @@ from robomd_ros.core.outcome import Label, Outcome
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import Perturbation, load_catalogue
-from robomd_ros.mending.effect import ASSUMED
+from robomd_ros.mending.effect import SHIPPED
 from robomd_ros.mending.finetune import MendConfig, MendingRun, Order, Ports
 from robomd_ros.mending.plan import Budget, DataPlan, make_plan
 from robomd_ros.mending.risks import Risk
@@ -35,7 +35,7 @@ def toy_plan(demos: int = 12) -> DataPlan:
         Risk(c, 0.9 if c.id in WORST else 0.05, 0.7 if c.id in WORST else 0.0, 1.0 if c.id in WORST else 0.2, 12)
         for c in [Perturbation(), *LIFT.singles]
     ]  # fmt: skip
-    return make_plan(risks, Budget(demos), META, "toys", ASSUMED)
+    return make_plan(risks, Budget(demos), META, "toys", SHIPPED)
 
 
 def toy_demos(demos: int, first_seed: int, size: int = 8) -> DemoSet:

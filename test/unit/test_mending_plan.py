@@ -13,7 +13,7 @@ from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, StorageE
 from robomd_ros.core.outcome import Outcome
 from robomd_ros.core.study import StudyMeta
 from robomd_ros.core.variations import Perturbation, load_catalogue
-from robomd_ros.mending.effect import ASSUMED, Effect, Measured, fit_effect
+from robomd_ros.mending.effect import SHIPPED, Effect, Measured, fit_effect
 from robomd_ros.mending.plan import Budget, DataPlan, make_plan
 from robomd_ros.mending.risks import Risk, risks_of_rollouts
 
@@ -164,7 +164,7 @@ def test_without_models_the_rollouts_speak_and_an_untried_condition_is_unsure():
 
 
 def test_a_plan_is_read_back_as_it_was(tmp_path):
-    plan = planned(Budget(20), *THREE, effect=ASSUMED)
+    plan = planned(Budget(20), *THREE, effect=SHIPPED)
     plan.save(tmp_path / "plan.json")
 
     assert DataPlan.load(tmp_path / "plan.json") == plan
@@ -216,7 +216,7 @@ def test_plan_data_prints_a_table_and_writes_json(study, tmp_path, capsys):
     assert "6 demonstrations under" in shown
     assert "6/6" in shown
     assert "no model is trained" in shown
-    assert "an assumption" in shown
+    assert "ten fine-tunings" in shown
     assert printed["demos"] == 6
     assert DataPlan.load(out) == DataPlan.from_dict(printed)
 

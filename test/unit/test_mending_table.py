@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from mending_ports import LIFT
 
 from robomd_ros.core.variations import Perturbation
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Result, Results
 from robomd_ros.evaluation.tables import finetuning
+from robomd_ros.mending.effect import SHIPPED, Effect, Measured, expected_rate, fit_effect
 from robomd_ros.mending.risks import Risk
 
 RISKS = [
@@ -77,3 +81,27 @@ def test_steps_are_one_an_arm_and_seed_and_fewer_when_quick(tmp_path):
 
     assert len({s.name for s in full}) == len(full) == sum(len(a.seeds) for a in finetuning.ARMS.values())  # fmt: skip
     assert [s.arguments["demos"] for s in quick] == [8]
+
+
+def test_the_shipped_law_is_the_one_fitted_to_the_results_that_ship():
+    results = Results(Path(__file__).parents[2] / "docs" / "RESULTS.json")
+    runs = finetuning.measured_runs(results)
+
+    law = fit_effect([m for run in runs.values() for m in run], "")
+
+    assert len(runs) == 10
+    for name in ("base", "a", "b", "harm"):
+        assert getattr(SHIPPED, name) == pytest.approx(getattr(law, name), abs=0.006)
+    assert SHIPPED.strength == pytest.approx(law.strength, abs=0.06)
+
+
+def test_a_coming_fine_tuning_is_expected_as_the_law_would_make_it():
+    """A sharp law on many rollouts: half of what failed is left, and nothing else is uncertain."""
+    law = Effect(base=0.5, a=0.0, b=0.0, harm=0.0, strength=50.0, source="by hand")
+    run = [Measured(600, 1000, 0, 1000, 5, 0)] * 20
+
+    mean, low, high = expected_rate(law, run, np.random.default_rng(0))
+
+    assert mean == pytest.approx(0.3, abs=0.01)
+    assert low == pytest.approx(mean - 1.645 * (0.3 * 0.7 / 51 / 20) ** 0.5, abs=0.01)
+    assert high - mean == pytest.approx(mean - low, abs=0.01)

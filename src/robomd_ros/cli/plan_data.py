@@ -103,11 +103,11 @@ def planned(study: Study, spent: Budget, learnt_from: list[Path] | None) -> Data
 
 
 def _effect(study: Study, runs: list[Path] | None) -> Effect:
-    from robomd_ros.mending.effect import fit_effect, shipped_effect
+    from robomd_ros.mending.effect import SHIPPED, fit_effect
     from robomd_ros.mending.finetune import measured_in
 
     if not runs:
-        return shipped_effect()
+        return SHIPPED
     measured = [m for run in runs for m in measured_in(run, study.catalogue())]
     return fit_effect(measured, f"{len(runs)} fine-tunings: {', '.join(r.name for r in runs)}")
 

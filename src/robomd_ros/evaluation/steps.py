@@ -122,9 +122,12 @@ class Results:
     def add(self, step: Step, result: Result) -> None:
         """Keep one, on the disk."""
         self._kept[step.name] = result
-        plain = {name: kept.__dict__ for name, kept in sorted(self._kept.items())}
+        lines = [
+            f"{json.dumps(name)}: {json.dumps(kept.__dict__, allow_nan=True)}"
+            for name, kept in sorted(self._kept.items())
+        ]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.path, json.dumps(plain, indent=0, allow_nan=True).encode())
+        write_atomic(self.path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def forget(self, steps: Iterable[Step]) -> None:
         """Drop what is kept of these steps."""

@@ -15,7 +15,7 @@ from robomd_ros.core.errors import InvalidArgumentError, StorageError
 from robomd_ros.core.files import write_atomic
 from robomd_ros.core.study import StudyMeta
 from robomd_ros.core.variations import NOMINAL
-from robomd_ros.mending.effect import ASSUMED, Effect
+from robomd_ros.mending.effect import SHIPPED, Effect
 from robomd_ros.mending.risks import Risk
 
 MAX_DEMOS = 100_000
@@ -147,7 +147,7 @@ def make_plan(
     budget: Budget,
     meta: StudyMeta,
     based_on: str,
-    effect: Effect = ASSUMED,
+    effect: Effect = SHIPPED,
 ) -> DataPlan:
     """Spend the budget where it is expected to remove most failures over all conditions.
 

@@ -20,7 +20,7 @@ from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.markdown import table, with_interval
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
-from robomd_ros.mending.effect import ASSUMED
+from robomd_ros.mending.effect import ASSUMED, Measured, expected_rate, fit_effect
 from robomd_ros.mending.finetune import MendConfig, MendingRun, Order, Ports
 from robomd_ros.mending.plan import Budget, allocate, describe, setup_costs
 from robomd_ros.mending.result import Mended, measured
@@ -189,7 +189,8 @@ def render(results: Results, plan: Plan) -> str:
         return "Not run."
     head = ["fine-tuned on", "demonstrations", "variations", "MB", "failures over the catalogue", "of before", "worst new", "worse"]  # fmt: skip
     worst = results.under("finetuning/worst/")
-    return "\n\n".join([table(head, shown), _notes(plan, worst), _conditions(worst)])
+    parts = [table(head, shown), _notes(plan, worst), _law(results), _conditions(worst)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _arm_row(arm: Arm, values: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -240,6 +241,29 @@ def _notes(plan: Plan, worst: Mapping[str, Mapping[str, Any]]) -> str:
             f"Before it was run the plan expected {expected[0]:.3f} [{expected[1]:.3f}, {expected[2]:.3f}] (90 %); {got:.3f} is {inside}."
         )
     return " ".join(lines)
+
+
+def measured_runs(results: Results) -> dict[str, list[Measured]]:
+    """Counts of every fine-tuning of the table."""
+    found = results.under("finetuning/")
+    return {name: [Measured(*row) for row in value["measured"]] for name, value in found.items()}
+
+
+def _law(results: Results) -> str:
+    """What these fine-tunings together tell of the next one, and how far that can be trusted."""
+    runs = {name: run for name, run in measured_runs(results).items() if run}
+    if len(runs) < 3:
+        return ""
+    law = fit_effect([m for run in runs.values() for m in run], "")
+    rng, inside = np.random.default_rng(0), 0
+    for name, run in runs.items():
+        others = fit_effect([m for n, r in runs.items() if n != name for m in r], "")
+        _, low, high = expected_rate(others, run, rng)
+        inside += low <= sum(m.after for m in run) / sum(m.after_n for m in run) <= high
+    return (
+        f"Fitted to these {len(runs)} fine-tunings ([mending.md](mending.md)): base {law.base:.2f}, a {law.a:.2f}, b {law.b:.2f}, harm {law.harm:.2f}, "
+        f"strength {law.strength:.1f}. Each one's failures over the catalogue, predicted with 90 % by the law fitted to the others: {inside} of {len(runs)} are inside."
+    )
 
 
 def _conditions_of(worst: Mapping[str, Mapping[str, Any]]) -> int:
