@@ -36,7 +36,7 @@ def test_the_ceiling_of_certain_and_of_even_rates():
 
 def test_plain_predictors_rank_what_they_can():
     scores = continuous.plain_scores(CONTINUOUS[:100], CONTINUOUS[100:], LIFT, 0)
-    assert set(scores) == {"count", "active", "logistic", "forest", "gp"}
+    assert set(scores) == {"count", "active", "logistic", "forest", "gp", "ensemble"}
     assert scores["count"][0] == len(CONTINUOUS[100].perturbation.variations)
 
 

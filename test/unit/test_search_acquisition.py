@@ -54,17 +54,28 @@ def test_among_equally_risky_ones_the_one_near_much_that_fails_is_taken():
 
 def test_caution_prefers_the_sure_one():
     b = board([0.0, 10.0], [0.6, 0.9], [9.0], [False])
-    bold, sure = (first(hunt(b, 1, Worth(reach=0.0, novelty=1.0, caution=c))) for c in (0.5, 4.0))
+    bold, sure = (
+        first(hunt(b, 1, Worth(distinct=1.0, reach=0.0, novelty=1.0, caution=c)))
+        for c in (0.5, 4.0)
+    )
     assert (bold, sure) == ([0], [1])
 
 
 def test_what_tells_most_about_all_is_tried_first():
-    # 0 and 1 move together, 2 is alone; each outcome is a measurement of variance 4.
+    # 0 and 1 move together, 2 is alone; each outcome is a measurement of variance 4, each weighs 1/16.
     together = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.2]])
     b = board([0, 1, 2], [0.5, 0.5, 0.5])
     chosen = teach(b, together, 2)
-    assert chosen[0] == (0, pytest.approx((1 + 0.81) / 5))
+    assert chosen[0] == (0, pytest.approx((1 + 0.81) / 5 / 16))
     assert first(chosen) == [0, 2]  # 1 is told by 0 already
+
+
+def test_what_is_nearly_sure_need_not_be_known_better():
+    # 0 tells of 1, which nearly surely fails, 2 of the undecided 3; all else is alike.
+    pairs = np.kron(np.eye(2), np.array([[1.0, 0.9], [0.9, 1.0]]))
+    b = board([0, 1, 2, 3], [0.7, 0.97, 0.7, 0.5])
+    tells = np.flatnonzero([True, False, True, False])
+    assert first(teach(b, pairs, 4)).index(tells[1]) < first(teach(b, pairs, 4)).index(tells[0])
 
 
 def test_what_fails_for_sure_teaches_little():

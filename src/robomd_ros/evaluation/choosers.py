@@ -33,7 +33,8 @@ Risk = Callable[[Pool, Rows, Rows], NDArray[np.float64]]
 """(pool, rows rolled out, rows asked about) -> P(failure)."""
 
 BATCH, START = 5, 10
-_REFIT = 20
+_REFIT, _REFIT_TO_LEARN = 20, 10
+"""Rollouts after which the process learns its length-scales anew."""
 _RETRAIN = 30
 _PROPOSALS = 128
 _CLIP = 1e-3
@@ -52,15 +53,17 @@ def pool_of(
 class TabularRisk:
     """P(failure) from factor values: the mean of a forest's and a Gaussian process's logit.
 
-    The process learns its length-scales anew every `_REFIT` rollouts and takes each outcome as evidence at once. One
+    The process learns its length-scales anew every `refit` rollouts and takes each outcome as evidence at once. One
     object a replay.
     """
 
-    def __init__(self, catalogue: Catalogue, forest: bool = True, process: bool = True) -> None:
+    def __init__(
+        self, catalogue: Catalogue, forest: bool = True, process: bool = True, refit: int = _REFIT
+    ) -> None:
         self._layout = Layout.of(catalogue)
         self._forest, self._process = forest, process
         self._prior: RiskPrior | None = None
-        self._at = -_REFIT
+        self._refit, self._at = refit, -refit
 
     def __call__(self, pool: Pool, done: Rows, asked: Rows) -> NDArray[np.float64]:
         """A `Risk`."""
@@ -81,7 +84,7 @@ class TabularRisk:
     def process(self, known: Pool) -> FactorRisk:
         """The process with these rollouts as its evidence."""
         evidence = (*_split(known.features), known.failed)
-        if self._prior is None or len(known) - self._at >= _REFIT:
+        if self._prior is None or len(known) - self._at >= self._refit:
             self._prior, self._at = RiskPrior.learn(self._layout, *evidence), len(known)
         return self._prior.given(*evidence)
 
@@ -281,12 +284,16 @@ def lessons(
 ) -> dict[str, NDArray[np.intp]]:
     """Every way of choosing what to learn from, replayed with the same first rollouts: the rows in order."""
     radius = radius_of(pool.points, np.random.default_rng(0))
+
+    def risk() -> TabularRisk:
+        return TabularRisk(catalogue, refit=_REFIT_TO_LEARN)
+
     ways: dict[str, Choose] = {
         "random": at_random,
-        "exploit": Searcher(TabularRisk(catalogue), radius).exploit,
-        "uncertain": Teacher(TabularRisk(catalogue), radius).uncertain,
-        "teach": Teacher(TabularRisk(catalogue), radius).teach,
-        "teach_mixed": Teacher(TabularRisk(catalogue), radius, mixed=0.25).teach,
+        "exploit": Searcher(risk(), radius).exploit,
+        "uncertain": Teacher(risk(), radius).uncertain,
+        "teach": Teacher(risk(), radius).teach,
+        "teach_mixed": Teacher(risk(), radius, mixed=0.25).teach,
     }
     return {
         name: replay(

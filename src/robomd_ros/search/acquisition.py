@@ -66,7 +66,7 @@ class Worth:
         caution: exponent of P(failure): above 1 = rather the sure ones.
     """
 
-    distinct: float = 1.0
+    distinct: float = 1.3
     reach: float = 0.5
     novelty: float = 0.75
     caution: float = 1.5
@@ -110,9 +110,10 @@ def hunt(board: Board, count: int, worth: Worth | None = None) -> list[tuple[int
 def teach(board: Board, covariance: NDArray[np.float64], count: int) -> list[tuple[int, float]]:
     """Choose candidates whose outcomes tell most about all of them: (index, variance they take away), best first.
 
-    Bayesian experimental design: the variance of the latent risk, summed over the candidates, that one more outcome takes
-    away. An outcome at risk p is worth as much as a measurement of the latent risk with variance 1 / (p (1 - p))
-    (Laplace's approximation), so that what fails for sure, or never, teaches little.
+    Bayesian experimental design: the variance of P(failure), summed over the candidates, that one more outcome takes away.
+    That of P(failure) is (p (1 - p))^2 times that of the latent risk, to the first order: what is nearly sure to fail need
+    not be known any better. An outcome at risk p is worth as much as a measurement of the latent risk with variance
+    1 / (p (1 - p)) (Laplace's approximation): it teaches little, too.
 
     Args:
         board: what is known.
@@ -121,10 +122,11 @@ def teach(board: Board, covariance: NDArray[np.float64], count: int) -> list[tup
     """
     left = np.array(covariance, np.float64)
     p = np.clip(board.p_failure, _SURE, 1.0 - _SURE)
-    noise = 1.0 / (p * (1.0 - p))
+    slope = p * (1.0 - p)
+    noise = 1.0 / slope
     pick = _Pick(board, count)
     while pick.open:
-        taken = np.square(left).sum(axis=1) / (left.diagonal() + noise)
+        taken = np.square(left) @ np.square(slope) / (left.diagonal() + noise)
         best, _ = pick.take(taken)
         left -= np.outer(left[:, best], left[best]) / (left[best, best] + noise[best])
     return pick.chosen

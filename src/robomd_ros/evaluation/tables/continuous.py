@@ -27,7 +27,7 @@ from robomd_ros.search.asking import Asker
 from robomd_ros.search.calibration import coverage
 
 TITLE = "Continuous variations: every rollout its own condition"
-VERSION = 1
+VERSION = 2
 LEARNT_GP = 300
 """Rollouts from which the plain Gaussian process takes its length-scale."""
 
@@ -37,6 +37,7 @@ ROWS = {
     "logistic": "logistic regression on the parameters",
     "forest": "random forest on the parameters",
     "gp": "Gaussian process on the parameters, one length-scale",
+    "ensemble": "mean of forest, Gaussian process and boosting",
     "head": "head of the embedding, all inputs",
     "p_failure": "**P(failure), parameters**",
     "p_all": "**P(failure), parameters and image**",
@@ -44,6 +45,7 @@ ROWS = {
     "p_words": "P(failure), sentence without its numbers, and image",
     "p_image": "P(failure), image alone",
 }
+_CLIP = 1e-3
 _NUMBERS = re.compile(r" ?\([^)]*\)| ?\S*\d\S*(?: metres| percent)?")
 
 
@@ -144,7 +146,7 @@ def fitted(
     scores = plain_scores(learnt, asked, catalogue, seed) | _answers(fit.asker, asked)
     p = scores["p_failure"]
     aucs = {name: mean_auc([(s, failed)]) for name, s in scores.items()}
-    for name in ("count", "active", "logistic", "forest", "gp"):
+    for name in ("count", "active", "logistic", "forest", "gp", "ensemble"):
         aucs[f"minus_{name}"] = auc_difference([(p, scores[name], failed)])
     aucs["all_minus_parameters"] = auc_difference([(scores["p_all"], p, failed)])
     floor, floor_95 = metrics.ece_floor(p, np.random.default_rng(0))
@@ -165,6 +167,7 @@ def plain_scores(
     seed: int,
 ) -> dict[str, NDArray[np.float64]]:
     """What anybody would try first on the parameters."""
+    from sklearn.ensemble import GradientBoostingClassifier
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
     from sklearn.linear_model import LogisticRegression
@@ -179,12 +182,22 @@ def plain_scores(
         warnings.simplefilter("ignore")  # a hyperparameter at its bound is an answer, too
         found = GaussianProcessRegressor(kernel).fit(x[few], target[few])
     process = GaussianProcessRegressor(found.kernel_, optimizer=None).fit(x, target)
+    boosting = GradientBoostingClassifier(
+        n_estimators=100, learning_rate=0.05, subsample=0.7, random_state=seed
+    )
+    forest = make_forest(seed).fit(x, failed).predict_proba(x_asked)[:, 1]
+    regressed = process.predict(x_asked)
+    boosted = boosting.fit(x, failed).predict_proba(x_asked)[:, 1]
+    together = special.logit(
+        np.clip([forest, 0.5 * (regressed + 1), boosted], _CLIP, 1 - _CLIP)
+    ).mean(axis=0)
     return {
         "count": active_asked.sum(axis=1).astype(np.float64),
         "active": logistic.fit(active, failed).decision_function(active_asked),
         "logistic": logistic.fit(x, failed).decision_function(x_asked),
-        "forest": make_forest(seed).fit(x, failed).predict_proba(x_asked)[:, 1],
-        "gp": process.predict(x_asked),
+        "forest": forest,
+        "gp": regressed,
+        "ensemble": together,
     }
 
 
