@@ -14,6 +14,8 @@ from robomd_ros.search.acquisition import (
     without,
 )
 
+RNG = np.random.default_rng(0)
+
 
 def board(points, risk, tried=(), failed=(), radius=1.0):
     shaped = np.array(points, np.float32).reshape(len(risk), -1)
@@ -65,7 +67,7 @@ def test_what_tells_most_about_all_is_tried_first():
     # 0 and 1 move together, 2 is alone; each outcome is a measurement of variance 4, each weighs 1/16.
     together = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.2]])
     b = board([0, 1, 2], [0.5, 0.5, 0.5])
-    chosen = teach(b, together, 2)
+    chosen = teach(b, together, 2, RNG, by_chance=0.0)
     assert chosen[0] == (0, pytest.approx((1 + 0.81) / 5 / 16))
     assert first(chosen) == [0, 2]  # 1 is told by 0 already
 
@@ -75,12 +77,22 @@ def test_what_is_nearly_sure_need_not_be_known_better():
     pairs = np.kron(np.eye(2), np.array([[1.0, 0.9], [0.9, 1.0]]))
     b = board([0, 1, 2, 3], [0.7, 0.97, 0.7, 0.5])
     tells = np.flatnonzero([True, False, True, False])
-    assert first(teach(b, pairs, 4)).index(tells[1]) < first(teach(b, pairs, 4)).index(tells[0])
+    order = first(teach(b, pairs, 4, RNG, by_chance=0.0))
+    assert order.index(tells[1]) < order.index(tells[0])
+
+
+def test_chance_chooses_its_part_and_says_so():
+    rng = np.random.default_rng(0)
+    b = board(rng.normal(size=(400, 3)), rng.random(400))
+    chosen = teach(b, np.eye(400), 200, rng)
+    assert len(set(first(chosen))) == len(chosen) == 200
+    assert 0.15 < np.mean([worth == 0 for _, worth in chosen]) < 0.35
+    assert [w for _, w in chosen] == sorted((w for _, w in chosen), reverse=True)
 
 
 def test_what_fails_for_sure_teaches_little():
     b = board([0, 1], [0.99, 0.5])
-    assert first(teach(b, np.diag([1.5, 1.0]), 1)) == [1]
+    assert first(teach(b, np.diag([1.5, 1.0]), 1, RNG, by_chance=0.0)) == [1]
 
 
 def test_a_batch_has_no_two_alike_and_ends_with_the_candidates():

@@ -14,6 +14,7 @@ from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.evaluation.baselines import make_forest
 from robomd_ros.learning.risk import FactorRisk, Layout, RiskPrior
 from robomd_ros.search.acquisition import (
+    BY_CHANCE,
     Board,
     greedy,
     hunt,
@@ -251,11 +252,11 @@ class Teacher:
     Attributes:
         risk: with its Gaussian process.
         radius: of the space.
-        mixed: part of the choices that is left to chance.
+        by_chance: part of the choices that chance makes.
     """
 
-    def __init__(self, risk: TabularRisk, radius: float, mixed: float = 0.0) -> None:
-        self.risk, self.radius, self.mixed = risk, radius, mixed
+    def __init__(self, risk: TabularRisk, radius: float, by_chance: float = BY_CHANCE) -> None:
+        self.risk, self.radius, self.by_chance = risk, radius, by_chance
 
     def teach(
         self, pool: Pool, done: Rows, free: Rows, count: int, rng: np.random.Generator
@@ -265,10 +266,7 @@ class Teacher:
         asked = _split(pool.features[free])
         risk = np.asarray(expit(process.logits(*asked)))
         board = Board(pool.points[free], risk, pool.points[done], pool.failed[done], self.radius)
-        chosen = [i for i, _ in teach(board, process.covariance(*asked), count)]
-        for place in np.flatnonzero(rng.random(len(chosen)) < self.mixed):
-            chosen[place] = int(rng.choice(np.setdiff1d(np.arange(len(free)), chosen)))
-        return chosen
+        return [i for i, _ in teach(board, process.covariance(*asked), count, rng, self.by_chance)]
 
     def uncertain(
         self, pool: Pool, done: Rows, free: Rows, count: int, rng: np.random.Generator
@@ -293,7 +291,7 @@ def lessons(
         "exploit": Searcher(risk(), radius).exploit,
         "uncertain": Teacher(risk(), radius).uncertain,
         "teach": Teacher(risk(), radius).teach,
-        "teach_mixed": Teacher(risk(), radius, mixed=0.25).teach,
+        "teach_all": Teacher(risk(), radius, by_chance=0.0).teach,
     }
     return {
         name: replay(

@@ -22,6 +22,8 @@ _STEEPNESS = 8.0
 _SURE = 0.02
 APART = 0.05
 """Conditions nearer than this are the same scene to the eye: never two of them in one choice."""
+BY_CHANCE = 0.25
+"""Part of what is rolled out to learn that is left to chance."""
 _FAR = 1e3  # stands for "nothing was tried": no distance in a space of -1..1 comes near
 
 
@@ -107,18 +109,27 @@ def hunt(board: Board, count: int, worth: Worth | None = None) -> list[tuple[int
     return pick.chosen
 
 
-def teach(board: Board, covariance: NDArray[np.float64], count: int) -> list[tuple[int, float]]:
+def teach(
+    board: Board,
+    covariance: NDArray[np.float64],
+    count: int,
+    rng: np.random.Generator,
+    by_chance: float = BY_CHANCE,
+) -> list[tuple[int, float]]:
     """Choose candidates whose outcomes tell most about all of them: (index, variance they take away), best first.
 
     Bayesian experimental design: the variance of P(failure), summed over the candidates, that one more outcome takes away.
     That of P(failure) is (p (1 - p))^2 times that of the latent risk, to the first order: what is nearly sure to fail need
     not be known any better. An outcome at risk p is worth as much as a measurement of the latent risk with variance
-    1 / (p (1 - p)) (Laplace's approximation): it teaches little, too.
+    1 / (p (1 - p)) (Laplace's approximation): it teaches little, too. A part is left to chance: length-scales that are learnt
+    from nothing but chosen rollouts are one-sided.
 
     Args:
         board: what is known.
         covariance: (N, N) of the candidates' latent risk (logit of P(failure)) given all outcomes so far.
         count: how many.
+        rng: of chance.
+        by_chance: part of the choices that chance makes; their variance is given as 0.
     """
     left = np.array(covariance, np.float64)
     p = np.clip(board.p_failure, _SURE, 1.0 - _SURE)
@@ -127,9 +138,12 @@ def teach(board: Board, covariance: NDArray[np.float64], count: int) -> list[tup
     pick = _Pick(board, count)
     while pick.open:
         taken = np.square(left) @ np.square(slope) / (left.diagonal() + noise)
-        best, _ = pick.take(taken)
+        chance = rng.random() < by_chance
+        best, _ = pick.take(
+            rng.random(len(taken)) if chance else taken, worth=0.0 if chance else None
+        )
         left -= np.outer(left[:, best], left[best]) / (left[best, best] + noise[best])
-    return pick.chosen
+    return sorted(pick.chosen, key=lambda choice: -choice[1])
 
 
 def risk_times_novelty(board: Board, count: int) -> list[tuple[int, float]]:
@@ -163,10 +177,12 @@ class _Pick:
         """More are wanted, and there are some."""
         return len(self.chosen) < self._count and bool(self._free.any())
 
-    def take(self, score: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
-        """Take the free one of the largest score; its index and all distances to it, (N,)."""
+    def take(
+        self, score: NDArray[np.float64], worth: float | None = None
+    ) -> tuple[int, NDArray[np.float64]]:
+        """Take the free one of the largest score and note its score, or `worth`; its index and all distances to it, (N,)."""
         best = int(np.argmax(np.where(self._free, score, -math.inf)))
-        self.chosen.append((best, float(score[best])))
+        self.chosen.append((best, float(score[best]) if worth is None else worth))
         gap = np.linalg.norm(self._points - self._points[best], axis=1).astype(np.float64)
         self.novelty = np.minimum(self.novelty, gap)
         self._free &= gap > APART

@@ -55,8 +55,8 @@ def suggest(
     """Choose what to roll out next, best first, no two nearly alike.
 
     "search" takes what probably fails and tells most if it does (see acquisition.py), and says of each whether the search
-    policy proposes it, too. "learn" takes what tells most about all other candidates,
-    where factor values say nothing the widest intervals; "random" the space of variations, "space_filling" what is
+    policy proposes it, too. "learn" takes what tells most about all other candidates, and every fourth at random;
+    where factor values say nothing, the widest intervals; "random" the space of variations, "space_filling" what is
     farthest from everything tried. Without a trained model "search" and "learn" fill the space.
 
     Args:
@@ -219,8 +219,14 @@ def _learn(ask: _Ask, count: int) -> list[Suggestion]:
     doubt = ask.asker.doubt(ask.pool) if ask.asker is not None else None
     said = "the 90 % interval is {low:.2f} to {high:.2f}, {away}."
     if doubt is not None:
-        chosen = teach(ask.board, doubt, count)
-        return ask.suggestions(chosen, "its outcome tells most about all others: " + said)
+        chosen = teach(ask.board, doubt, count, ask.rng)
+        taught, drawn = ([c for c in chosen if bool(c[1]) == known] for known in (True, False))
+        return [
+            *ask.suggestions(taught, "its outcome tells most about all others: " + said),
+            *ask.suggestions(
+                drawn, "drawn at random, as every fourth is to keep the model honest: " + said
+            ),
+        ]
     width = np.array([a.p_high - a.p_low for a in ask.answers or ()])
     # Novelty saturates: what is merely far teaches less than what is undecided.
     return ask.suggestions(greedy(ask.board, width, count, saturate=0.3), said)

@@ -18,7 +18,7 @@ from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 
 TITLE = "Next experiment: rollouts needed for an AUC, by what chose them"
-VERSION = 2
+VERSION = 3
 REPLAYS_A_SEED = 2
 EVERY = 10
 SHOWN = (50, 100, 130, 160, 200)
@@ -26,8 +26,8 @@ WAYS = {
     "random": "random",
     "exploit": "the riskiest (a forest and a Gaussian process)",
     "uncertain": "p (1 − p) × novelty",
-    "teach": "**RoboMD: variance of P(failure) taken away from all**",
-    "teach_mixed": "the same, every fourth at random",
+    "teach_all": "variance of P(failure) taken away from all",
+    "teach": "**RoboMD: the same, every fourth at random**",
 }
 
 
