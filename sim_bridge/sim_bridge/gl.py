@@ -72,6 +72,9 @@ def choose() -> str:
         UnavailableError: none works.
     """
     load_triton_first()
+    # Mesa's shader cache keeps a thread of the least priority: on a busy machine a process waits seconds for its end. What it
+    # saves is nothing here.
+    os.environ.setdefault("MESA_SHADER_CACHE_DISABLE", "true")
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     for name in sorted(_PROBES, key=lambda n: n != wanted):
         if _PROBES[name]():
