@@ -189,6 +189,17 @@ class SimCell:
             error=error,
         )
 
+    def answer(self, seed: int) -> NDArray[np.float32]:
+        """What the policy would do now at the start of a rollout, (ACTION_DIM,) in -1..1; nothing moves.
+
+        Raises:
+            NotReadyError: no policy to ask.
+            PolicyError: it raises, or answers what is no action.
+        """
+        if self.policy is None:
+            raise NotReadyError("no policy is loaded: nobody answers.")
+        return self._actor(seed, Control.NONE)(self._stamped(self.scene.observe()))
+
     def render_perturbation(
         self, perturbation: Perturbation, seed: int, size: tuple[int, int] | None = None
     ) -> NDArray[np.uint8]:

@@ -175,6 +175,18 @@ class Scene:
         controller.reset()
         self._held = 0
 
+    @property
+    def pose(self) -> NDArray[np.float64]:
+        """Where everything is, (nq,): for `show`."""
+        return np.array(self.data.qpos)
+
+    def show(self, pose: NDArray[np.float64]) -> None:
+        """Put everything where it was once, at rest: to be looked at. Place the scene anew before anything moves."""
+        import mujoco
+
+        self.data.qpos[:], self.data.qvel[:] = pose, 0.0
+        mujoco.mj_forward(self.model, self.data)
+
     def step(self, action: NDArray[np.float32]) -> Observation:
         """Apply one action for one control period.
 

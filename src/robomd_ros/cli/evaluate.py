@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,11 @@ from rich.console import Console
 
 from robomd_ros.cli.progress import progress_bar
 from robomd_ros.core.errors import RobomdError
+from robomd_ros.core.variations import Perturbation
 from robomd_ros.evaluation import datasets
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.report import results_page, revision
-from robomd_ros.evaluation.steps import Results, Step, datasets_of, run_steps
+from robomd_ros.evaluation.steps import Results, Step, datasets_of, probed_of, run_steps
 from robomd_ros.evaluation.tables import NAMES, table
 
 app = typer.Typer(add_completion=False)
@@ -77,27 +79,32 @@ def _show(todo: list[Step], plan: Plan) -> None:
     for dataset in datasets_of(todo):
         left = datasets.missing(dataset, plan.studies)
         console.print(f"rollouts  {dataset.name}: {left} to run", highlight=False)
+    for dataset in probed_of(todo):
+        left = len(datasets.unasked(dataset, plan.studies))
+        console.print(f"probes    {dataset.name}: {left} to ask", highlight=False)
     for step in todo:
         console.print(f"step      {step.name}", highlight=False)
 
 
 def _run(todo: list[Step], plan: Plan, results: Results, workers: int) -> int:
-    """Collect what is missing, then run the steps; how many failed."""
-    wanted = {d.name: datasets.missing(d, plan.studies) for d in datasets_of(todo)}
+    """Collect what is missing, ask the policy, then run the steps; how many failed."""
     failed = 0
     with progress_bar("done", "what") as progress:
+
+        def tell(title: str, total: int, done: Iterable[Perturbation]) -> None:
+            """A bar that each condition moves on."""
+            bar = progress.add_task(title, total=total, done="", what="")
+            for n, condition in enumerate(done, 1):
+                progress.update(bar, advance=1, done=f"{n}/{total}", what=condition.id[:40])
+
         for dataset in datasets_of(todo):
-            if wanted[dataset.name]:
-                bar = progress.add_task(
-                    f"rollouts {dataset.name}", total=wanted[dataset.name], done="", what=""
-                )
-                for n, record in enumerate(datasets.collect(dataset, plan.studies, workers), 1):
-                    progress.update(
-                        bar,
-                        advance=1,
-                        done=f"{n}/{wanted[dataset.name]}",
-                        what=record.perturbation.id[:40],
-                    )
+            if left := datasets.missing(dataset, plan.studies):
+                ran = datasets.collect(dataset, plan.studies, workers)
+                tell(f"rollouts {dataset.name}", left, (r.perturbation for r in ran))
+        for dataset in probed_of(todo):
+            if left := len(datasets.unasked(dataset, plan.studies)):
+                asked = datasets.ask_policy(dataset, plan.studies, workers)
+                tell(f"probes {dataset.name}", left, asked)
         bar = progress.add_task("steps", total=len(todo), done="", what="")
         for n, (step, result) in enumerate(run_steps(todo, plan.studies, workers, revision()), 1):
             if isinstance(result, Exception):

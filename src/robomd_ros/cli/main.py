@@ -20,6 +20,7 @@ COMMANDS = {
     "query": "Ask how likely the policy fails: known variations, composed ones, free text, an image.",
     "label": "Say how a rollout ended, or take the newest label back.",
     "study": "Make, fill, inspect and check studies.",
+    "probe": "Ask the policy what it would do under variations: no rollout is spent.",
     "train": "Learn the embedding and the search policy of a study.",
     "report": "Write the HTML report of a study.",
     "plan-data": "Plan what demonstrations to collect, and say what to expect of them.",

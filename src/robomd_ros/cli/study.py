@@ -191,7 +191,7 @@ def collect(
     """Run rollouts in the simulator without ROS, in several processes. Stop it and start it again as you like."""
     from robomd_ros.recording.collection import Plan, plan_jobs, run_jobs
 
-    study = _study_of(path, policy, task, robot)
+    study = study_of(path, policy, task, robot)
     jobs = plan_jobs(study.catalogue(), Plan(rollouts, continuous_share, per_variation, seed))
     store, findings = study.open_store()
     for finding in findings:
@@ -222,7 +222,7 @@ def record(
             console.print(line, highlight=False, soft_wrap=True)
 
 
-def _study_of(path: Path, policy: str, task: str, robot: str) -> Study:
+def study_of(path: Path, policy: str, task: str = "", robot: str = "") -> Study:
     """The study at `path`, made when it is not there; it is about this policy and no other."""
     from robomd_ros.policies.loader import load_policy
 

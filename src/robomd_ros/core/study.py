@@ -124,6 +124,8 @@ class Study:
                 shutil.copyfile(path, partial / "recordings" / path.name)
             for path in origin.folder.glob("*.toml"):
                 shutil.copyfile(path, partial / path.name)
+            if origin.probes.is_file():
+                shutil.copyfile(origin.probes, partial / origin.probes.name)
             shutil.copyfile(origin.folder / "study.json", partial / "study.json")
             if target.exists():
                 target.rmdir()
@@ -148,6 +150,11 @@ class Study:
     def models(self) -> Path:
         """Folder of the trained embedding and search."""
         return self.folder / "models"
+
+    @property
+    def probes(self) -> Path:
+        """What the policy answers when it is asked and not run (core/probes.py)."""
+        return self.folder / "probes.npz"
 
     @property
     def quarantine(self) -> Path:

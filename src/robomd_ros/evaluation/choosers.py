@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from robomd_ros.core.probes import DIM, ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.evaluation.baselines import make_forest
@@ -42,26 +43,37 @@ _CLIP = 1e-3
 
 
 def pool_of(
-    records: Sequence[RolloutRecord], failed: NDArray[np.bool_], catalogue: Catalogue
+    records: Sequence[RolloutRecord],
+    failed: NDArray[np.bool_],
+    catalogue: Catalogue,
+    table: ProbeTable | None = None,
 ) -> Pool:
-    """Continuous rollouts as a pool: places in the perturbation space, factor values and masks as features."""
+    """Continuous rollouts as a pool: places in the perturbation space; factor values, masks and probes as features."""
     perturbations = [r.perturbation for r in records]
     features = np.stack([np.concatenate(catalogue.vector(p)) for p in perturbations])
+    if table is not None:
+        features = np.hstack([features, table.of(perturbations)])
     points = PerturbationSpace(catalogue).vectors(perturbations)
     return Pool(points, features.astype(np.float32), failed)
 
 
 class TabularRisk:
-    """P(failure) from factor values: the mean of a forest's and a Gaussian process's logit.
+    """P(failure) from factor values, and probes where wanted: the mean of a forest's and a Gaussian process's logit.
 
     The process learns its length-scales anew every `refit` rollouts and takes each outcome as evidence at once. One
     object a replay.
     """
 
     def __init__(
-        self, catalogue: Catalogue, forest: bool = True, process: bool = True, refit: int = _REFIT
+        self,
+        catalogue: Catalogue,
+        forest: bool = True,
+        process: bool = True,
+        refit: int = _REFIT,
+        probe: bool = False,
     ) -> None:
-        self._layout = Layout.of(catalogue)
+        self._layout = Layout.of(catalogue, probe=DIM if probe else 0)
+        self._dim = catalogue.dim
         self._forest, self._process = forest, process
         self._prior: RiskPrior | None = None
         self._refit, self._at = refit, -refit
@@ -69,30 +81,33 @@ class TabularRisk:
     def __call__(self, pool: Pool, done: Rows, asked: Rows) -> NDArray[np.float64]:
         """A `Risk`."""
         known, question = pool.subset(done), pool.features[asked]
+        seen = 2 * self._dim + self._layout.probe
         if known.failed.all() or not known.failed.any():
             rate = (known.failed.sum() + 0.5) / (len(known) + 1.0)
             return np.full(len(asked), float(rate))
         logits = []
         if self._forest:
             forest = make_forest(len(done), trees=200)
-            p = forest.fit(known.features, known.failed).predict_proba(question)[:, 1]
+            forest.fit(known.features[:, :seen], known.failed)
+            p = forest.predict_proba(question[:, :seen])[:, 1]
             p = np.clip(p, _CLIP, 1 - _CLIP)
             logits.append(np.log(p / (1 - p)))
         if self._process:
-            logits.append(self.process(known).logits(*_split(question)))
+            logits.append(self.process(known).logits(*self.split(question)))
         return np.asarray(expit(np.mean(logits, axis=0)))
 
     def process(self, known: Pool) -> FactorRisk:
         """The process with these rollouts as its evidence."""
-        evidence = (*_split(known.features), known.failed)
+        evidence = (*self.split(known.features), known.failed)
         if self._prior is None or len(known) - self._at >= self._refit:
             self._prior, self._at = RiskPrior.learn(self._layout, *evidence), len(known)
         return self._prior.given(*evidence)
 
-
-def _split(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    half = features.shape[1] // 2
-    return features[:, :half], features[:, half:] > 0.5
+    def split(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """What the process sees: values, with the probe behind them where it is wanted, and the mask."""
+        n = self._dim
+        values = np.hstack([features[:, :n], features[:, 2 * n : 2 * n + self._layout.probe]])
+        return values, features[:, n : 2 * n] > 0.5
 
 
 @dataclass
@@ -234,6 +249,8 @@ def searches(
         "risk_novelty": tabular().risk_novelty,
         "hunt": tabular().hunt,
         "hunt_ppo": proposer.hunt,
+        "risk_novelty_probe": tabular(probe=True).risk_novelty,
+        "hunt_probe": tabular(probe=True).hunt,
     }
     found = {
         name: replay(pool, choose, budget, np.random.default_rng(seed), start=START, batch=BATCH)
@@ -263,7 +280,7 @@ class Teacher:
     ) -> Sequence[int]:
         """What `suggest` does to learn."""
         process = self.risk.process(pool.subset(done))
-        asked = _split(pool.features[free])
+        asked = self.risk.split(pool.features[free])
         risk = np.asarray(expit(process.logits(*asked)))
         board = Board(pool.points[free], risk, pool.points[done], pool.failed[done], self.radius)
         return [i for i, _ in teach(board, process.covariance(*asked), count, rng, self.by_chance)]
@@ -283,8 +300,8 @@ def lessons(
     """Every way of choosing what to learn from, replayed with the same first rollouts: the rows in order."""
     radius = radius_of(pool.points, np.random.default_rng(0))
 
-    def risk() -> TabularRisk:
-        return TabularRisk(catalogue, refit=_REFIT_TO_LEARN)
+    def risk(probe: bool = False) -> TabularRisk:
+        return TabularRisk(catalogue, refit=_REFIT_TO_LEARN, probe=probe)
 
     ways: dict[str, Choose] = {
         "random": at_random,
@@ -292,6 +309,7 @@ def lessons(
         "uncertain": Teacher(risk(), radius).uncertain,
         "teach": Teacher(risk(), radius).teach,
         "teach_all": Teacher(risk(), radius, by_chance=0.0).teach,
+        "teach_probe": Teacher(risk(probe=True), radius).teach,
     }
     return {
         name: replay(

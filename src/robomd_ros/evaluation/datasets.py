@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.core.probes import ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import Catalogue, Perturbation, load_catalogue
 from robomd_ros.recording.collection import run_jobs, simulator
+from robomd_ros.recording.probing import known_probes, missing_probes, run_probes
 
 if TYPE_CHECKING:
     from sim_bridge.jobs import Job
@@ -122,6 +124,28 @@ def collect(dataset: Dataset, studies: Path, workers: int) -> Iterator[RolloutRe
     with study.store() as store:
         jobs = dataset.jobs(study.catalogue())
         yield from run_jobs(study, store, jobs, dataset.policy, workers, keep_recordings=False)
+
+
+def unasked(dataset: Dataset, studies: Path) -> list[Perturbation]:
+    """Its conditions about which the policy was not asked yet."""
+    conditions = [job.perturbation for job in dataset.jobs(load_catalogue(dataset.task))]
+    if not (studies / dataset.name / "study.json").is_file():
+        return list({p.id: p for p in conditions}.values())
+    return missing_probes(Study.open(studies / dataset.name), conditions)
+
+
+def ask_policy(dataset: Dataset, studies: Path, workers: int) -> Iterator[Perturbation]:
+    """Ask about what is missing; no rollout."""
+    study = open_dataset(dataset, studies)
+    yield from run_probes(study, unasked(dataset, studies), dataset.policy, workers)
+
+
+def probes(studies: Path, *datasets: Dataset) -> ProbeTable:
+    """What the policy answered under the conditions of datasets of one policy."""
+    first, *others = [known_probes(Study.open(studies / d.name)) for d in datasets]
+    for other in others:
+        first = first.with_rows(other.numbers)
+    return first
 
 
 @lru_cache(maxsize=8)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SHIPPED = "shipped"
+"""Title of the shipped policy beside others."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -91,7 +94,7 @@ class Plan:
         trained = sorted((self.out / "policies").glob("*.pth"))
         folders = sorted(p.parent for p in (self.out / "policies").glob("*/robomd.json"))
         return (
-            {"shipped": self.policy(self.tasks[0])}
+            {SHIPPED: self.policy(self.tasks[0])}
             | {p.stem: f"robomimic:{p}" for p in trained}
             | {p.name: f"lerobot:{p}" for p in folders}
         )

@@ -28,6 +28,7 @@ class Step:
         arguments: plain values.
         datasets: by role; they are complete before the call.
         version: of the table.
+        probed: roles of the datasets under whose conditions the policy is asked, too, before the call.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Step:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     version: int = 1
+    probed: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -178,10 +180,18 @@ def _run(step: Step, studies: Path, revision: str) -> Result:
 
 def datasets_of(steps: Iterable[Step]) -> list[Dataset]:
     """Each dataset that they need, once."""
+    return _largest(d for step in steps for d in step.datasets.values())
+
+
+def probed_of(steps: Iterable[Step]) -> list[Dataset]:
+    """Each dataset under whose conditions the policy has to be asked, once."""
+    return _largest(step.datasets[role] for step in steps for role in step.probed)
+
+
+def _largest(datasets: Iterable[Dataset]) -> list[Dataset]:
     found: dict[str, Dataset] = {}
-    for step in steps:
-        for dataset in step.datasets.values():
-            known = found.setdefault(dataset.name, dataset)
-            if (dataset.conditions, dataset.repeats) > (known.conditions, known.repeats):
-                found[dataset.name] = dataset
+    for dataset in datasets:
+        known = found.setdefault(dataset.name, dataset)
+        if (dataset.conditions, dataset.repeats) > (known.conditions, known.repeats):
+            found[dataset.name] = dataset
     return list(found.values())

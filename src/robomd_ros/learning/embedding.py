@@ -194,7 +194,8 @@ def _risk(layout: Mapping[str, Any] | None, tensors: dict[str, Tensor]) -> RiskP
     theta = {name.removeprefix(_RISK): tensors.pop(name) for name in names}
     if layout is None:
         return None
-    return RiskPrior(Layout(**{name: tuple(value) for name, value in layout.items()}), theta)
+    sizes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in layout.items()}
+    return RiskPrior(Layout(**sizes), theta)
 
 
 def _digest(model: nn.Module) -> str:

@@ -40,9 +40,12 @@ _PRIOR: Mapping[str, tuple[float, float]] = {
     "nominal": (0.0, 0.8),
     "floor": (0.0, 1.0),
     "room": (0.0, 1.0),
+    "probe": (1.0, 1.0),
 }
 """Mean and standard deviation of the normal prior of each hyperparameter; `nominal` is a value, `floor` and `room` are logits of
 a share, the others logarithms."""
+_PROBED: Mapping[str, tuple[float, float]] = {**_PRIOR, "height": (0.0, 1.0)}
+"""The same where a probe explains most: less is left for the factor values."""
 _KNEE = 8.0
 """How sharply a camera's brightest value ends what it can tell apart."""
 
@@ -57,6 +60,8 @@ class Layout:
         low, high: (F,) range of each component, in its unit.
         surfaces: numbers of the factors that are colours of things, whose difference may hide one before another.
         tint, dimmer: number of the factor that colours the lamp, and of the one that dims all light; empty = there is none.
+        probe: numbers behind the factor values that say how much the policy's answers change (core/probes.py); the latent
+            risk has a slope in each.
     """
 
     dims: tuple[int, ...]
@@ -66,10 +71,11 @@ class Layout:
     surfaces: tuple[int, ...] = ()
     tint: tuple[int, ...] = ()
     dimmer: tuple[int, ...] = ()
+    probe: int = 0
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> Layout:
-        """That of `catalogue.vector`."""
+    def of(cls, catalogue: Catalogue, probe: int = 0) -> Layout:
+        """That of `catalogue.vector`, with so many numbers of a probe behind it."""
         factors = catalogue.numeric_factors
         nominal: list[float] = []
         for f in factors:
@@ -91,6 +97,7 @@ class Layout:
             surfaces=tuple(i for i, f in enumerate(factors) if f.kind == "color" and not f.nominal),
             tint=lights("light_color"),
             dimmer=lights("light_intensity"),
+            probe=probe,
         )
 
 
@@ -98,8 +105,9 @@ class RiskPrior:
     """The kernel with its hyperparameters: what is known of a policy before the rollouts that are evidence."""
 
     def __init__(self, layout: Layout, theta: Mapping[str, Tensor]) -> None:
-        """Take hyperparameters, as `learn` finds them."""
-        self.layout, self.theta, self.kernel = layout, dict(theta), _Kernel(layout)
+        """Take hyperparameters, as `learn` finds them; files of before there were probes hold none of these."""
+        self.layout, self.kernel = layout, _Kernel(layout)
+        self.theta = {"probe": torch.zeros(0, dtype=torch.float64), **theta}
 
     @classmethod
     def learn(
@@ -114,7 +122,7 @@ class RiskPrior:
 
         Args:
             layout: of the factor vector.
-            factors: (N, F) of rollouts whose factors are known, as in Inputs.
+            factors: (N, F + layout.probe) of rollouts whose factors are known, as in Inputs, with their probes behind them.
             mask: (N, F) which are applied.
             failed: (N,) their outcomes.
             seed: of the part that is looked at.
@@ -163,16 +171,17 @@ class FactorRisk:
         """Mean and variance of the latent risk of scenes, (M,) each.
 
         Args:
-            factors: (M, F).
+            factors: (M, F + layout.probe).
             mask: (M, F) which are applied.
             without: (M, N) rollouts of exactly the scene, whose outcomes the answer shall not use. They share its latent
                 value, so that taking them out is a division of normal densities.
         """
         kernel, theta = self._prior.kernel, self._prior.theta
         with torch.no_grad():
-            cross = kernel(theta, (_tensor(factors), _tensor(mask)), self._scenes)
+            scenes = _tensor(factors), _tensor(mask)
+            cross = kernel(theta, scenes, self._scenes)
             mean = cross @ self._slope
-            most = kernel.variance(theta, _tensor(mask))
+            most = kernel.variance(theta, scenes)
             variance = (most - self._explained(cross).square().sum(0)).clamp(min=1e-6)
             if without is not None:
                 out = _tensor(without[:, self._rows])
@@ -249,6 +258,7 @@ class _Kernel:
         ends = np.cumsum(layout.dims, dtype=int)
         starts = ends - layout.dims
         self._layout = layout
+        self.prior = _PROBED if layout.probe else _PRIOR
         self._first = torch.tensor(starts, dtype=torch.long)
         self._slices = [slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
         self._low, self._high = (_tensor(np.array(v)) for v in (layout.low, layout.high))
@@ -264,9 +274,10 @@ class _Kernel:
         sizes: dict[str, tuple[int, ...]] = {
             "level": (), "height": (), "count": (), "length": (factors,), "applied": (factors,), "contrast": (pairs,),
             "nominal": (int(self._unknown.sum()),), "floor": (factors + pairs,), "room": (),
+            "probe": (self._layout.probe,),
         }  # fmt: skip
         return {
-            name: torch.full(size, _PRIOR[name][0], dtype=torch.float64)
+            name: torch.full(size, self.prior[name][0], dtype=torch.float64)
             for name, size in sizes.items()
         }
 
@@ -282,16 +293,23 @@ class _Kernel:
             near = near * (floor + (1 - floor) * torch.exp(halves.clamp(max=0)))
         counts = torch.outer(self._count(a[1]), self._count(b[1]))
         level = torch.exp(theta["level"]) + torch.exp(theta["count"]) * counts
-        return level + torch.exp(theta["height"]) * near
+        probes = (self._probe(a[0]) * torch.exp(theta["probe"])) @ self._probe(b[0]).T
+        return level + probes + torch.exp(theta["height"]) * near
 
     def among(self, theta: Mapping[str, Tensor], scenes: tuple[Tensor, Tensor]) -> Tensor:
         """Covariance of scenes with themselves, well conditioned."""
         return self(theta, scenes, scenes) + _JITTER * torch.eye(len(scenes[0])).double()
 
-    def variance(self, theta: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+    def variance(self, theta: Mapping[str, Tensor], scenes: tuple[Tensor, Tensor]) -> Tensor:
         """Of scenes before evidence, (M,)."""
+        values, mask = scenes
         level = torch.exp(theta["level"]) + torch.exp(theta["height"])
-        return level + torch.exp(theta["count"]) * self._count(mask).square()
+        probes = self._probe(values).square() @ torch.exp(theta["probe"])
+        return level + probes + torch.exp(theta["count"]) * self._count(mask).square()
+
+    def _probe(self, values: Tensor) -> Tensor:
+        """What follows the factor values, (M, layout.probe)."""
+        return values[:, len(self._nominal) :]
 
     def _count(self, mask: Tensor) -> Tensor:
         """How many factors are applied, (M,)."""
@@ -300,7 +318,7 @@ class _Kernel:
     def _parts(self, theta: Mapping[str, Tensor], values: Tensor, mask: Tensor) -> list[Tensor]:
         """Each factor's values beside whether it is applied, then the contrasts; all in their length-scales."""
         nominal = self._nominal.masked_scatter(self._unknown, theta["nominal"])
-        shown = torch.where(mask > 0, values, nominal)
+        shown = torch.where(mask > 0, values[:, : len(nominal)], nominal)
         applied = mask[:, self._first] * torch.exp(theta["applied"])
         parts = [
             torch.cat([shown[:, own] * torch.exp(-theta["length"][i]), applied[:, i : i + 1]], 1)
@@ -353,7 +371,7 @@ def _learnt(kernel: _Kernel, tally: _Tally) -> dict[str, Tensor]:
         fit = tally.failures @ mode - tally.rollouts @ functional.softplus(mode)
         evidence = fit - 0.5 * weights @ mode - cholesky.diagonal().log().sum()
         unlikely = sum(
-            0.5 * ((value - _PRIOR[name][0]) / _PRIOR[name][1]).square().sum()
+            0.5 * ((value - kernel.prior[name][0]) / kernel.prior[name][1]).square().sum()
             for name, value in theta.items()
         )
         total: Tensor = unlikely - evidence

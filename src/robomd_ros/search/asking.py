@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from robomd_ros.core.answers import (
 )
 from robomd_ros.core.errors import InvalidArgumentError, NotReadyError, TooLargeError
 from robomd_ros.core.outcome import Outcome
+from robomd_ros.core.probes import ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study
 from robomd_ros.core.variations import Catalogue, Perturbation
@@ -32,6 +34,7 @@ from robomd_ros.search.familiarity import Familiarity
 from robomd_ros.search.known import Floats, KnownSet
 from robomd_ros.search.modes import Calibrations, Mode, fit_modes, modes_of
 from robomd_ros.search.policy import SearchPolicy
+from robomd_ros.search.probed import ProbedPrior
 from robomd_ros.search.quality import HeldOut
 from robomd_ros.search.risk_map import make_risk_map, rank
 
@@ -60,6 +63,7 @@ class Asker:
         *,
         known: KnownSet | None = None,
         calibrations: Calibrations | None = None,
+        probes: ProbeTable | ProbedPrior | None = None,
     ) -> None:
         """Embed the rollouts and calibrate.
 
@@ -71,6 +75,8 @@ class Asker:
             heldout_ids: rollouts no model has seen; None = as the embedding says.
             known: rollouts that this embedding has embedded before.
             calibrations: of the same models; None = fitted and measured now.
+            probes: what the policy answers when it is asked; of another policy than the rollouts' = none. What was learnt from
+                them before is taken as it is.
 
         Raises:
             NotReadyError: no evidence at all.
@@ -96,7 +102,10 @@ class Asker:
         if embedding.risk is not None:
             vectors = self._vectors(self._perturbations)
             self._risk = embedding.risk.given(*vectors, self.known.failed)
-        self.calibrations = calibrations or self._calibrate(kept, heldout_ids)
+        held_ids = set(embedding.facts.heldout_ids if heldout_ids is None else heldout_ids)
+        held = np.array([r.id in held_ids for r in kept])
+        self._take_probes(probes, held)
+        self.calibrations = calibrations or self._calibrate(kept, held)
 
     @classmethod
     def from_study(cls, study: Study | str | Path) -> Asker:
@@ -111,13 +120,16 @@ class Asker:
         embedding = Embedding.load(opened.models)
         with opened.store(read_only=True) as store:
             records = store.records(evidence_only=True)
-        return cls(embedding, records, opened.catalogue(), load_search(opened.models, embedding))
+        return cls(
+            embedding, records, opened.catalogue(), load_search(opened.models, embedding),
+            probes=ProbeTable.load(opened.probes),
+        )  # fmt: skip
 
     def with_records(self, records: Sequence[RolloutRecord]) -> Asker:
         """The same models and calibration with other evidence; only new rollouts are embedded."""
         return Asker(
             self.embedding, records, self.catalogue, self.search,
-            known=self.known, calibrations=self.calibrations,
+            known=self.known, calibrations=self.calibrations, probes=self._probed,
         )  # fmt: skip
 
     @property
@@ -142,7 +154,14 @@ class Asker:
 
     def doubt(self, perturbations: Sequence[Perturbation]) -> NDArray[np.float64] | None:
         """Covariance of what factor values say of scenes, (N, N): whose outcome tells about whom; None = they say nothing."""
+        if self._probed is not None and self._probed.knows(perturbations).all():
+            return self._probed_risk.covariance(*self._probed.vectors(perturbations))
         return None if self._risk is None else self._risk.covariance(*self._vectors(perturbations))
+
+    @cached_property
+    def probed(self) -> list[Perturbation]:
+        """Those about which the policy was asked; none where that taught nothing yet."""
+        return self._probed.perturbations if self._probed is not None else []
 
     def embed(self, questions: Sequence[Question]) -> Floats:
         """Embeddings of questions, (N, 512), as `ask` uses them."""
@@ -200,13 +219,28 @@ class Asker:
         """Answers over the catalogue (or the given perturbations), ranked, with entropy, NFM and FSI."""
         return make_risk_map(self, perturbations)
 
-    def _calibrate(
-        self, kept: Sequence[RolloutRecord], heldout_ids: Iterable[str] | None
-    ) -> Calibrations:
-        held_ids = set(self.embedding.facts.heldout_ids if heldout_ids is None else heldout_ids)
-        held = np.array([r.id in held_ids for r in kept])
+    def _take_probes(
+        self, probes: ProbeTable | ProbedPrior | None, held: NDArray[np.bool_]
+    ) -> None:
+        """Learn what probes say, from what is not held out; every rollout that has one is evidence."""
+        self._probed = probes if isinstance(probes, ProbedPrior) else None
+        if isinstance(probes, ProbeTable) and probes.policy_id == self.policy_id:
+            trained = [p for p, out in zip(self._perturbations, held, strict=True) if not out]
+            self._probed = ProbedPrior.learn(
+                probes, self.catalogue, trained, self.known.failed[~held]
+            )
+        if self._probed is not None:
+            self._probed_rows = np.flatnonzero(self._probed.knows(self._perturbations))
+            self._probed_risk = self._probed.given(
+                [self._perturbations[i] for i in self._probed_rows],
+                self.known.failed[self._probed_rows],
+            )
+
+    def _calibrate(self, kept: Sequence[RolloutRecord], held: NDArray[np.bool_]) -> Calibrations:
         inputs = Inputs.from_records(kept, self.catalogue)
-        return fit_modes(self.embedding, self.known, self._perturbations, inputs, held, self.search)
+        return fit_modes(
+            self.embedding, self.known, self._perturbations, inputs, held, self.search, self._probed
+        )
 
     def _seen_from(self, said: Sequence[Question]) -> tuple[Floats, Neighbourhood, list[Mode]]:
         """Embedding of each question, what is known around it, and its mode."""
@@ -248,7 +282,20 @@ class Asker:
             rows_asked = np.array(asked)
             embeddings[rows_asked] = self.embedding.embed(inputs[rows_asked])
             logits[rows_asked] = self.embedding.failure_logits(embeddings[rows_asked])
+        for i in self._answered(questions):
+            modes[i] = modes[i]._replace(probed=True)
         return embeddings, logits, modes
+
+    def _answered(self, questions: Sequence[Question]) -> list[int]:
+        """Questions about perturbations that have a probe."""
+        if self._probed is None:
+            return []
+        table = self._probed.table
+        return [
+            i
+            for i, q in enumerate(questions)
+            if q.perturbation is not None and q.perturbation in table
+        ]
 
     def _neighbourhood(
         self, questions: Sequence[Question], embeddings: Floats, logits: NDArray[np.float64]
@@ -268,7 +315,13 @@ class Asker:
         if self._risk is None:
             return None
         asked = [q.perturbation or Perturbation() for q in questions]
-        return np.stack(self._risk.latent(*self._vectors(asked), without=same))
+        found = np.stack(self._risk.latent(*self._vectors(asked), without=same))
+        rows = self._answered(questions)
+        if rows and self._probed is not None:
+            probed = self._probed.vectors([asked[i] for i in rows])
+            others = same[rows][:, self._probed_rows]
+            found[:, rows] = np.stack(self._probed_risk.latent(*probed, without=others))
+        return found
 
     def _vectors(
         self, perturbations: Sequence[Perturbation]

@@ -26,6 +26,7 @@ from robomd_ros.search.calibration import (
 )
 from robomd_ros.search.known import KnownSet, NearestIndex
 from robomd_ros.search.policy import SearchPolicy
+from robomd_ros.search.probed import ProbedPrior
 from robomd_ros.search.quality import HeldOut, measure
 
 LIMIT_PERCENTILE = 95.0
@@ -33,19 +34,21 @@ _LIMIT_SAMPLE = 200  # rollouts asked anew in each mode to find its distance lim
 
 
 class Mode(NamedTuple):
-    """What a question holds besides its sentence."""
+    """What a question holds besides its sentence; `probed`: the policy was asked what it would do."""
 
     image: bool
     factors: bool
+    probed: bool = False
 
 
 FULL = Mode(image=True, factors=True)
 MODES = (FULL, Mode(image=False, factors=True), Mode(image=True, factors=False), Mode(False, False))
+PROBED = (FULL._replace(probed=True), Mode(image=False, factors=True, probed=True))
 
 
 @dataclass(frozen=True)
 class Calibrations:
-    """One calibration a mode, and how good the answers of the full mode are."""
+    """One calibration a mode, and how good the answers are with all that is known of a rollout."""
 
     by_mode: Mapping[Mode, Calibration]
     quality: Quality = field(default_factory=Quality)
@@ -69,6 +72,7 @@ def fit_modes(
     inputs: Inputs,
     held: NDArray[np.bool_],
     search: SearchPolicy | None,
+    probed: ProbedPrior | None = None,
 ) -> Calibrations:
     """Fit every mode to the held-out rollouts and measure the full one.
 
@@ -79,10 +83,11 @@ def fit_modes(
         inputs: what the embedding read of each.
         held: (M,) True for those no model has seen.
         search: scored beside the answers.
+        probed: learnt without the held-out rollouts, too; None = the policy was not asked.
     """
     trained = known.subset(~held)
     if not held.any() or not len(trained):
-        return Calibrations({m: _start(embedding, known, inputs, m) for m in MODES})
+        return Calibrations({m: _start(embedding, known, inputs, m) for m in (*MODES, *PROBED)})
     out, held_set = known.subset(held), inputs[held]
     groups = group_alike(
         NearestIndex(out.embeddings).distances(out.embeddings), out.perturbation_ids
@@ -104,11 +109,37 @@ def fit_modes(
         by_mode[mode] = fit_calibration(starts[mode], nears[mode], out.failed, groups)
     rows = np.flatnonzero(held), np.flatnonzero(~held)
     of_held, of_trained = ([perturbations[i] for i in part] for part in rows)
+    best = FULL
+    by_mode |= {mode: starts[mode._replace(probed=False)] for mode in PROBED}
+    if probed is not None and probed.knows(of_held).any():
+        some, latent = _probed_latent(probed, of_held, of_trained, trained.failed, nears[FULL].same)
+        for mode in PROBED:
+            starts[mode] = starts[mode._replace(probed=False)]
+            near = nears[mode._replace(probed=False)][some]
+            nears[mode] = replace(near, latent=latent)
+            by_mode[mode] = fit_calibration(
+                starts[mode], nears[mode], out.failed[some], groups[some]
+            )
+        best = PROBED[0] if len(some) == len(out) else FULL
     features = np.hstack([inputs.factors, inputs.factor_mask.astype(np.float32)])
     quality, heldout = measure(
-        starts[FULL], nears[FULL], out, of_held, of_trained, search, features[held], features[~held]
+        starts[best], nears[best], out, of_held, of_trained, search, features[held], features[~held]
     )
     return Calibrations(by_mode, quality, heldout)
+
+
+def _probed_latent(
+    probed: ProbedPrior,
+    of_held: Sequence[Perturbation],
+    of_trained: Sequence[Perturbation],
+    failed: NDArray[np.bool_],
+    same: NDArray[np.bool_],
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Which held-out rollouts have a probe, and what the trained ones that have one say of them, without those of `same`."""
+    asked, known = (np.flatnonzero(probed.knows(part)) for part in (of_held, of_trained))
+    risk = probed.given([of_trained[i] for i in known], failed[known])
+    vectors = probed.vectors([of_held[i] for i in asked])
+    return asked, np.stack(risk.latent(*vectors, without=same[np.ix_(asked, known)]))
 
 
 def as_asked(inputs: Inputs, mode: Mode) -> Inputs:

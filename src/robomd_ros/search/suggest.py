@@ -78,7 +78,8 @@ def suggest(
         "random": _random,
         "space_filling": _space_filling,
     }[strategy]
-    pool = candidates(catalogue, rng, 2 * count, by_hand)
+    probed = asker.probed if asker is not None else ()
+    pool = candidates(catalogue, rng, 2 * count, by_hand, probed)
     space = PerturbationSpace(catalogue)
     if asker is None and strategy in ("search", "learn"):
         return _space_filling(_Ask(None, pool, space, tried, rng), count)
@@ -86,9 +87,16 @@ def suggest(
 
 
 def candidates(
-    catalogue: Catalogue, rng: np.random.Generator, at_least: int = 0, by_hand: bool = False
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    at_least: int = 0,
+    by_hand: bool = False,
+    probed: Sequence[Perturbation] = (),
 ) -> list[Perturbation]:
-    """The catalogue's singles, random pairs of them, and (not by hand) points of the continuous space, all different."""
+    """The catalogue's singles, random pairs of them, and (not by hand) points of the continuous space, all different.
+
+    Points about which the policy was asked come first: more is known of them.
+    """
     pool = {p.id: p for p in catalogue.singles}
     singles = catalogue.singles
     for _ in range(_PAIRS if len(singles) > 1 else 0):
@@ -97,10 +105,18 @@ def candidates(
             pair = Perturbation((a, b))
             pool.setdefault(pair.id, pair)
     if catalogue.numeric_factors and not by_hand:
-        for _ in range(max(_CONTINUOUS, at_least)):
-            sample = catalogue.sample(rng, active=float(rng.choice((0.15, 0.3, 0.45))))
-            pool.setdefault(sample.id, sample)
+        some = [probed[i] for i in rng.permutation(len(probed))[:_CONTINUOUS]]
+        drawn = draw(catalogue, rng, max(_CONTINUOUS, at_least) - len(some))
+        pool.update((p.id, p) for p in (*some, *drawn) if p.variations)
     return list(pool.values())
+
+
+def draw(catalogue: Catalogue, rng: np.random.Generator, count: int) -> list[Perturbation]:
+    """Random points of the continuous space with few and with many factors."""
+    return [
+        catalogue.sample(rng, active=float(rng.choice((0.15, 0.3, 0.45))))
+        for _ in range(max(0, count))
+    ]
 
 
 class PerturbationSpace:

@@ -12,6 +12,7 @@ from robomd_ros.evaluation.steps import Results, Step
 NAMES = (
     "ranking",
     "continuous",
+    "probe",
     "unseen",
     "policies",
     "embedding",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,12 @@ from robomd_ros.evaluation.markdown import table
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 
+if TYPE_CHECKING:
+    from robomd_ros.evaluation.choosers import Risk
+    from robomd_ros.search.replay import Pool
+
 TITLE = "Next experiment: rollouts needed for an AUC, by what chose them"
-VERSION = 3
+VERSION = 4
 REPLAYS_A_SEED = 2
 EVERY = 10
 SHOWN = (50, 100, 130, 160, 200)
@@ -28,6 +32,8 @@ WAYS = {
     "uncertain": "p (1 − p) × novelty",
     "teach_all": "variance of P(failure) taken away from all",
     "teach": "**RoboMD: the same, every fourth at random**",
+    "random_probe": "random, the model with the probe",
+    "teach_probe": "**RoboMD, the model with the probe**",
 }
 
 
@@ -37,7 +43,7 @@ def steps(plan: Plan) -> list[Step]:
     data = Dataset("continuous", plan.policy(task), task, plan.robot, conditions=sizes.continuous)
     arguments = {"budget": 2 * sizes.budget, "heldout": sizes.heldout}
     return [
-        Step(f"choice/{seed}", f"{__name__}:replayed", arguments | {"seed": seed}, {"data": data}, VERSION)
+        Step(f"choice/{seed}", f"{__name__}:replayed", arguments | {"seed": seed}, {"data": data}, VERSION, ("data",))
         for seed in range(1 if plan.quick else REPLAYS_A_SEED * len(sizes.seeds))
     ]  # fmt: skip
 
@@ -46,25 +52,31 @@ def replayed(studies: Path, data: Dataset, seed: int, budget: int, heldout: int)
     """AUC on rollouts that no way of choosing could choose, after every few rollouts of each way."""
     from robomd_ros.core.variations import load_catalogue
     from robomd_ros.evaluation import choosers
+    from robomd_ros.evaluation.choosers import TabularRisk
 
     records, catalogue = datasets.records(data, studies), load_catalogue(data.task)
-    whole = choosers.pool_of(records, failures(records), catalogue)
+    table_ = datasets.probes(studies, data)
+    whole = choosers.pool_of(records, failures(records), catalogue, table_)
     order = np.random.default_rng(seed).permutation(len(whole))
     asked, part = order[:heldout], whole.subset(order[heldout:])
     most = min(budget, len(part))
     marks = list(range(2 * EVERY, most + 1, EVERY)) or [most]
     curves = {}
-    for way, rows in choosers.lessons(catalogue, part, marks[-1], seed).items():
+    chosen = choosers.lessons(catalogue, part, marks[-1], seed)
+    for way, rows in (chosen | {"random_probe": chosen["random"]}).items():
+        known = order[heldout:][rows]
         curves[way] = [
-            round(_auc(catalogue, whole, order[heldout:][rows[:n]], asked), 4) for n in marks
+            round(
+                _auc(TabularRisk(catalogue, probe=way.endswith("_probe")), whole, known[:n], asked),
+                4,
+            )
+            for n in marks
         ]
     return {"marks": marks, "auc": curves}
 
 
-def _auc(catalogue: Any, whole: Any, known: NDArray[np.intp], asked: NDArray[np.intp]) -> float:
-    from robomd_ros.evaluation.choosers import TabularRisk
-
-    return auc(TabularRisk(catalogue)(whole, known, asked), whole.failed[asked])
+def _auc(risk: Risk, whole: Pool, known: NDArray[np.intp], asked: NDArray[np.intp]) -> float:
+    return auc(risk(whole, known, asked), whole.failed[asked])
 
 
 def render(results: Results, plan: Plan) -> str:
@@ -82,7 +94,7 @@ def render(results: Results, plan: Plan) -> str:
     return (
         f"{len(replays)} replays, each with {plan.sizes.heldout} other held-out rollouts and a pool of the rest; AUC: mean ± standard error; the same model "
         "(mean logit of a forest and a Gaussian process on the factor values) is trained on whatever was chosen. All begin with the same random "
-        "rollouts; 5 are chosen at a time. Last column: where the mean curve first reaches random's last point, with the 95 % bootstrap over "
+        "rollouts; 5 are chosen at a time. With the probe the model sees, too, what the policy answers under each condition ([probe.md](probe.md)). Last column: where the mean curve first reaches random's last point, with the 95 % bootstrap over "
         "replays; > = not within the budget.\n\n" + table(head, rows)
     )
 

@@ -14,6 +14,7 @@ from scipy import optimize, special
 
 from robomd_ros.core import metrics
 from robomd_ros.core.answers import Question
+from robomd_ros.core.probes import ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue, load_catalogue
 from robomd_ros.evaluation import datasets
@@ -27,7 +28,7 @@ from robomd_ros.search.asking import Asker
 from robomd_ros.search.calibration import coverage
 
 TITLE = "Continuous variations: every rollout its own condition"
-VERSION = 2
+VERSION = 3
 LEARNT_GP = 300
 """Rollouts from which the plain Gaussian process takes its length-scale."""
 
@@ -39,6 +40,9 @@ ROWS = {
     "gp": "Gaussian process on the parameters, one length-scale",
     "ensemble": "mean of forest, Gaussian process and boosting",
     "head": "head of the embedding, all inputs",
+    "probe": "the probe alone: mean change of the policy's answers, no rollout",
+    "probe_logistic": "logistic regression on the probe",
+    "p_probe": "**P(failure), parameters and probe**",
     "p_failure": "**P(failure), parameters**",
     "p_all": "**P(failure), parameters and image**",
     "p_said": "**P(failure), sentence and image**",
@@ -61,7 +65,7 @@ def steps(plan: Plan) -> list[Step]:
             for rollouts in sizes.curve:
                 arguments = {"rollouts": rollouts, "heldout": sizes.heldout, "seed": seed}
                 made.append(
-                    Step(f"continuous/{task}/{rollouts}/{seed}", f"{__name__}:fitted", arguments, data | {"repeated": ceiling}, VERSION)
+                    Step(f"continuous/{task}/{rollouts}/{seed}", f"{__name__}:fitted", arguments, data | {"repeated": ceiling}, VERSION, ("data", "repeated"))
                 )  # fmt: skip
         made.append(
             Step(
@@ -89,7 +93,19 @@ def render(results: Results, plan: Plan) -> str:
         table(["", *map(str, sizes.curve)], [["difference of AUC", *map(_best_other, by_size.values())]]),
         "Adding the image to the parameters changes the AUC by:",
         table(["", *map(str, sizes.curve)], [["difference of AUC", *(_mean_of(f, "all_minus_parameters", 3) for f in by_size.values())]]),
+        "What the probe adds to the parameters, and what our answer makes of the probe beyond a logistic regression on it:",
+        table(
+            ["difference of AUC", *map(str, sizes.curve)],
+            [["with the probe minus parameters alone", *(_mean_of(f, "probe_minus_parameters", 3) for f in by_size.values())],
+             ["minus logistic regression on the probe", *(_mean_of(f, "probe_minus_logistic", 3) for f in by_size.values())]],
+        ),
+        "The probe: the policy is asked under each condition, at three moments of four nominal rollouts, and its actions are held against those to the "
+        "unchanged scene; nothing moves, and no outcome is used ([probe.md](probe.md)).",
         table(["P(failure), parameters", *map(str, sizes.curve)], _calibration_rows(by_size)),
+        table(
+            ["P(failure), parameters and probe", *map(str, sizes.curve)],
+            _calibration_rows({n: [f["probed"] for f in found] for n, found in by_size.items()}),
+        ),
         "ECE over 10 bins of equal count; its floor is what a perfect predictor of the same probabilities shows. Coverage: share of the repeated "
         f"conditions ({sizes.ceiling[0]}, {sizes.ceiling[1]} scenes each) whose number of failures lies in the central 90 % that their answers predict.",
     ]  # fmt: skip
@@ -143,20 +159,52 @@ def fitted(
     kept = heldout_ids(learnt)
     fit = fit_without(learnt, catalogue, np.array([r.id in kept for r in learnt]), seed)
     failed = failures(asked)
+    table_ = datasets.probes(studies, data, repeated)
+    probed = Asker(fit.embedding, fit.records, catalogue, known=fit.known, probes=table_)
     scores = plain_scores(learnt, asked, catalogue, seed) | _answers(fit.asker, asked)
+    scores |= _probe_scores(table_, learnt, asked)
+    scores["p_probe"] = probed.posterior([Question(r.perturbation) for r in asked]).mean
     p = scores["p_failure"]
     aucs = {name: mean_auc([(s, failed)]) for name, s in scores.items()}
     for name in ("count", "active", "logistic", "forest", "gp", "ensemble"):
         aucs[f"minus_{name}"] = auc_difference([(p, scores[name], failed)])
     aucs["all_minus_parameters"] = auc_difference([(scores["p_all"], p, failed)])
-    floor, floor_95 = metrics.ece_floor(p, np.random.default_rng(0))
+    aucs["probe_minus_parameters"] = auc_difference([(scores["p_probe"], p, failed)])
+    aucs["probe_minus_logistic"] = auc_difference(
+        [(scores["p_probe"], scores["probe_logistic"], failed)]
+    )
+    conditions = datasets.records(repeated, studies)
     return {
         "auc": {name: list(values) for name, values in aucs.items()},
+        **_calibrated(p, failed, _coverage(fit.asker, conditions)),
+        "probed": _calibrated(scores["p_probe"], failed, _coverage(probed, conditions)),
+    }
+
+
+def _calibrated(
+    p: NDArray[np.float64], failed: NDArray[np.bool_], covered: float
+) -> dict[str, float]:
+    floor, floor_95 = metrics.ece_floor(p, np.random.default_rng(0))
+    return {
         "brier": metrics.brier(p, failed),
         "ece": metrics.ece(p, failed),
         "ece_floor": floor,
         "ece_floor_95": floor_95,
-        "coverage": _coverage(fit.asker, datasets.records(repeated, studies)),
+        "coverage": covered,
+    }
+
+
+def _probe_scores(
+    table_: ProbeTable, learnt: Sequence[RolloutRecord], asked: Sequence[RolloutRecord]
+) -> dict[str, NDArray[np.float64]]:
+    """What anybody would make of the probe: its mean, and a logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    known, numbers = (table_.of([r.perturbation for r in part]) for part in (learnt, asked))
+    regression = LogisticRegression().fit(known, failures(learnt))
+    return {
+        "probe": numbers.mean(axis=1).astype(np.float64),
+        "probe_logistic": regression.decision_function(numbers),
     }
 
 

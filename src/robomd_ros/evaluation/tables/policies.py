@@ -15,27 +15,33 @@ from robomd_ros.evaluation import datasets
 from robomd_ros.evaluation.cross_validation import by_method, by_scene, failures, kept, mean_auc
 from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.markdown import table, with_interval
-from robomd_ros.evaluation.plan import Plan
+from robomd_ros.evaluation.plan import SHIPPED, Plan
 from robomd_ros.evaluation.steps import Results, Step
 
 TITLE = "Policies beside each other"
 VERSION = 1
 
 
+def studies_of(plan: Plan) -> dict[str, Dataset]:
+    """The study of each policy on the first task, by its title."""
+    task, repeats = plan.tasks[0], plan.sizes.policy_repeats
+    return {
+        title: Dataset(
+            "catalogue", spec, task, plan.robot, repeats=repeats,
+            name=f"{task}_catalogue" if title == SHIPPED else f"{task}_catalogue_{title}",
+        )
+        for title, spec in plan.policies.items()
+    }  # fmt: skip
+
+
 def steps(plan: Plan) -> list[Step]:
     """Failure rates of each policy, and the ranking of each fold."""
     made = []
-    task, sizes = plan.tasks[0], plan.sizes
-    for title, spec in plan.policies.items():
-        name = f"{task}_catalogue" if spec == plan.policy(task) else f"{task}_catalogue_{title}"
-        data = {
-            "data": Dataset(
-                "catalogue", spec, task, plan.robot, repeats=sizes.policy_repeats, name=name
-            )
-        }
+    for title, dataset in studies_of(plan).items():
+        data = {"data": dataset}
         made.append(Step(f"policies/{title}/rates", f"{__name__}:rates", {}, data, VERSION))
-        for fold in range(sizes.folds):
-            arguments = {"fold": fold, "folds": sizes.folds}
+        for fold in range(plan.sizes.folds):
+            arguments = {"fold": fold, "folds": plan.sizes.folds}
             step = Step(
                 f"policies/{title}/ranking/{fold}", f"{__name__}:ranking", arguments, data, VERSION
             )

@@ -34,6 +34,8 @@ WAYS = {
     "risk_novelty": "predicted risk × novelty",
     "hunt": "**RoboMD's search**",
     "hunt_ppo": "the same, half of it among PPO's proposals",
+    "risk_novelty_probe": "predicted risk × novelty, with the probe",
+    "hunt_probe": "**RoboMD's search, with the probe**",
 }
 KNOWN, NEXT = 100, 50
 PROPOSERS = {
@@ -58,7 +60,7 @@ def steps(plan: Plan) -> list[Step]:
         for pool in ("half",) if plan.quick else POOLS:
             arguments = {"pool": pool, "seed": seed, "budget": sizes.budget, "search_steps": sizes.search_steps}  # fmt: skip
             made.append(
-                Step(f"search/pool/{pool}/{seed}", f"{here}:replayed", arguments, {"data": data}, VERSION)
+                Step(f"search/pool/{pool}/{seed}", f"{here}:replayed", arguments, {"data": data}, VERSION, ("data",))
             )  # fmt: skip
         arguments = {"seed": seed, "search_steps": sizes.search_steps}
         made.append(
@@ -86,7 +88,8 @@ def replayed(
     from robomd_ros.search.replay import found
 
     records, catalogue = datasets.records(data, studies), load_catalogue(data.task)
-    whole = choosers.pool_of(records, failures(records), catalogue)
+    table_ = datasets.probes(studies, data)
+    whole = choosers.pool_of(records, failures(records), catalogue, table_)
     inside = pool_rows(whole.failed, POOLS[pool], np.random.default_rng(seed))
     part, rest = whole.subset(inside), whole.subset(~inside)
     radius = radius_of(whole.points, np.random.default_rng(0))
@@ -165,7 +168,8 @@ def _definitions() -> str:
         "found failure within the radius. Space: each factor's value in −1…1 and whether it is applied, each factor weighs the same; radius: that "
         "within which half of all conditions have one of 25 random ones, whatever their outcomes. All ways but the hypercube and maximin begin with "
         "the same random conditions; the model learns after every 5. Risk × novelty, the search and its variant with PPO have the same model (mean "
-        "logit of a forest and a Gaussian process on the factor values)."
+        "logit of a forest and a Gaussian process on the factor values); with the probe: that, and what the policy answered under each condition "
+        "before any rollout ([probe.md](probe.md)). Probes cost no rollout: the first ten are random all the same."
     )
 
 

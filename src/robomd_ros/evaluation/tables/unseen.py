@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy import special
 
 from robomd_ros.core.baselines import SuccessTable
 from robomd_ros.core.metrics import brier, pair_wins
+from robomd_ros.core.probes import DIM, ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Catalogue, color_name, load_catalogue
 from robomd_ros.evaluation import datasets
@@ -22,9 +24,10 @@ from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.steps import Results, Step
 from robomd_ros.learning.risk import Layout, RiskPrior, moderated
 from robomd_ros.search.calibration import DOUBT, Posterior, coverage, strength_of
+from robomd_ros.search.probed import vectors as vectors_with_probes
 
 TITLE = "Unseen values, factors and pairs: left out of the training entirely"
-VERSION = 1
+VERSION = 2
 PAIR_FOLDS = 10
 QUICK_PAIRS = 20
 LEAST = 10
@@ -54,7 +57,14 @@ def steps(plan: Plan) -> list[Step]:
         ),
     }
     return [
-        Step(f"unseen/{task}/{kind}", f"{__name__}:left_out", {"kind": kind}, data, VERSION)
+        Step(
+            f"unseen/{task}/{kind}",
+            f"{__name__}:left_out",
+            {"kind": kind},
+            data,
+            VERSION,
+            tuple(data),
+        )
         for kind in KINDS
     ]
 
@@ -63,7 +73,16 @@ def render(results: Results, plan: Plan) -> str:
     """A row a kind; then what each left-out part gave."""
     found = results.under(f"unseen/{plan.tasks[0]}/")
     head = ["left out", "n", "P(failure), AUC", "success table, AUC", "difference", "agreement, ties = 0: ours", "table's", "Brier", "coverage", "width"]  # fmt: skip
+    head_probed = [
+        "left out",
+        "with the probe: AUC",
+        "minus without it",
+        "Brier",
+        "coverage",
+        "width",
+    ]
     rows = [_row(title, found[kind]) for kind, title in KINDS.items() if kind in found]
+    probed = [_row_probed(title, found[kind]) for kind, title in KINDS.items() if kind in found]
     notes = [
         "P(failure) from the factor values (the process of [embedding.md](embedding.md) without the embedding's tenth of the logit, which is not trained "
         "anew for each of these). AUC is the mean over the left-out parts, weighed alike, where each is one set of rollouts, or of all of "
@@ -71,23 +90,33 @@ def render(results: Results, plan: Plan) -> str:
         "one condition always tie. Coverage and width are of the 90 % interval, coverage over conditions of two rollouts and more.",
     ]
     parts = [
-        f"{KINDS[kind]}: "
-        + "; ".join(f"{name} {with_interval(*auc)}" for name, auc in found[kind]["parts"].items())
+        f"{KINDS[kind]}{said}: "
+        + "; ".join(f"{name} {with_interval(*auc)}" for name, auc in found[kind][key].items())
         + "."
         for kind in ("bands", "factors")
-        if kind in found and found[kind]["parts"]
+        for key, said in (("parts", ""), ("parts_probed", ", with the probe"))
+        if kind in found and found[kind][key]
     ]
-    return "\n\n".join([table(head, rows), *notes, *parts])
+    asked = "The same answers where the policy was asked, too, under the left-out conditions as under the known ones ([probe.md](probe.md)):"
+    return "\n\n".join([table(head, rows), *notes, asked, table(head_probed, probed), *parts])
 
 
 def _row(title: str, f: Mapping[str, Any]) -> list[str]:
-    def shown(value: float) -> str:
-        return "–" if np.isnan(value) else f"{value:.3f}"
-
+    figures = ("agreement", "table_agreement", "brier", "coverage", "width")
     return [
-        title, str(f["n"]), with_interval(*f["auc"]), with_interval(*f["table"]), with_interval(*f["minus_table"]),
-        shown(f["agreement"]), shown(f["table_agreement"]), shown(f["brier"]), shown(f["coverage"]), shown(f["width"]),
+        title, str(f["n"]), *(with_interval(*f[name]) for name in ("auc", "table", "minus_table")),
+        *(_shown(f[name]) for name in figures),
     ]  # fmt: skip
+
+
+def _row_probed(title: str, f: Mapping[str, Any]) -> list[str]:
+    figures = ("brier_probed", "coverage_probed", "width_probed")
+    aucs = (with_interval(*f[name]) for name in ("probed", "probed_minus_auc"))
+    return [title, *aucs, *(_shown(f[name]) for name in figures)]
+
+
+def _shown(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"
 
 
 def left_out(
@@ -101,7 +130,8 @@ def left_out(
             ("catalogue", catalogue), ("continuous", continuous), ("ceiling", ceiling), ("pairs", pairs),
         )
     }  # fmt: skip
-    made = [_asked(task, *part) for part in _PARTS[kind](task, read)]
+    table_ = datasets.probes(studies, catalogue, continuous, ceiling, pairs)
+    made = [_asked(task, table_, *part) for part in _PARTS[kind](task, read)]
     return _summary(made, together=kind.startswith(("variations", "pairs")))
 
 
@@ -187,25 +217,39 @@ _PARTS: Mapping[str, Callable[[Catalogue, Mapping[str, Records]], list[Part]]] =
 
 
 def _asked(
-    task: Catalogue, name: str, known: Records, asked: Records, repeated: Records
-) -> dict[str, Any]:
-    """Scores of one left-out part."""
-    layout, failed = Layout.of(task), failures(known)
-    vectors = _vectors(task, known)
-    risk = RiskPrior.learn(layout, *vectors, failed).given(*vectors, failed)
-    mean, variance = risk.latent(*_vectors(task, asked))
-    posterior = _posterior(mean, variance)
-    low, high = posterior.interval()
-    covered, conditions = float("nan"), 0
-    if repeated:
-        ids, groups = np.unique([r.perturbation.id for r in repeated], return_inverse=True)
-        answers = _posterior(*risk.latent(*_vectors(task, repeated)))
-        covered, conditions = coverage(answers, failures(repeated), groups), len(ids)
+    task: Catalogue, probes: ProbeTable, name: str, known: Records, asked: Records, repeated: Records
+) -> dict[str, Any]:  # fmt: skip
+    """Scores of one left-out part, from the factor values alone and with the probe."""
+    failed = failures(known)
     table_ = SuccessTable([r.perturbation for r in known], failed)
-    return {
-        "name": name, "scores": posterior.mean, "failed": failures(asked), "width": high - low,
-        "table": table_.predict([r.perturbation for r in asked]), "coverage": covered, "conditions": conditions,
+    conditions = len({r.perturbation.id for r in repeated})
+    made: dict[str, Any] = {
+        "name": name, "failed": failures(asked), "conditions": conditions,
+        "table": table_.predict([r.perturbation for r in asked]),
     }  # fmt: skip
+    for suffix, seen in (("", _vectors), ("_probed", partial(_probed_vectors, probes))):
+        layout = Layout.of(task, probe=DIM if suffix else 0)
+        vectors = seen(task, known)
+        risk = RiskPrior.learn(layout, *vectors, failed).given(*vectors, failed)
+        posterior = _posterior(*risk.latent(*seen(task, asked)))
+        low, high = posterior.interval()
+        covered = float("nan")
+        if repeated:
+            _, groups = np.unique([r.perturbation.id for r in repeated], return_inverse=True)
+            answers = _posterior(*risk.latent(*seen(task, repeated)))
+            covered = coverage(answers, failures(repeated), groups)
+        made |= {
+            "scores" + suffix: posterior.mean,
+            "width" + suffix: high - low,
+            "coverage" + suffix: covered,
+        }
+    return made
+
+
+def _probed_vectors(
+    probes: ProbeTable, task: Catalogue, records: Records
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    return vectors_with_probes(probes, task, [r.perturbation for r in records])
 
 
 def _posterior(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Posterior:
@@ -222,27 +266,43 @@ def _vectors(task: Catalogue, records: Records) -> tuple[NDArray[np.float32], ND
 
 def _summary(made: Sequence[Mapping[str, Any]], *, together: bool) -> dict[str, Any]:
     """Figures over all parts; `together`: their rollouts are ranked as one list."""
-    joined = [np.concatenate([m[key] for m in made]) for key in ("scores", "table", "failed")]
-    parts = (
-        [(joined[0], joined[1], joined[2])]
-        if together
-        else [(m["scores"], m["table"], m["failed"]) for m in made]
-    )
-    seen = [m for m in made if m["conditions"]]
-    covered = float("nan")
-    if seen:
-        weights = [m["conditions"] for m in seen]
-        covered = float(np.average([m["coverage"] for m in seen], weights=weights))
-    scores, _, failed = joined
+    names = ("scores", "scores_probed", "table", "failed")
+    joined = {name: np.concatenate([m[name] for m in made]) for name in names}
+    parts = [joined] if together else made
+    failed = joined["failed"]
+
+    def pairs(score: str) -> list[tuple[NDArray, NDArray]]:
+        return [(part[score], part["failed"]) for part in parts]
+
+    def differences(one: str, other: str) -> list[float]:
+        return list(auc_difference([(part[one], part[other], part["failed"]) for part in parts]))
+
     return {
         "n": len(failed),
-        "auc": list(mean_auc([(s, f) for s, _, f in parts])),
-        "table": list(mean_auc([(t, f) for _, t, f in parts])),
-        "minus_table": list(auc_difference(parts)),
-        "agreement": float(np.mean([(pair_wins(s, f) == 1).mean() for s, _, f in parts if 0 < f.sum() < len(f)])),
-        "table_agreement": float(np.mean([(pair_wins(t, f) == 1).mean() for _, t, f in parts if 0 < f.sum() < len(f)])),
-        "brier": brier(scores, failed),
-        "coverage": covered,
+        "auc": list(mean_auc(pairs("scores"))),
+        "table": list(mean_auc(pairs("table"))),
+        "minus_table": differences("scores", "table"),
+        "probed": list(mean_auc(pairs("scores_probed"))),
+        "probed_minus_auc": differences("scores_probed", "scores"),
+        "agreement": _agreement(pairs("scores")),
+        "table_agreement": _agreement(pairs("table")),
+        "brier": brier(joined["scores"], failed),
+        "brier_probed": brier(joined["scores_probed"], failed),
+        "coverage": _covered(made, "coverage"),
+        "coverage_probed": _covered(made, "coverage_probed"),
         "width": float(np.mean(np.concatenate([m["width"] for m in made]))),
+        "width_probed": float(np.mean(np.concatenate([m["width_probed"] for m in made]))),
         "parts": {} if together else {m["name"]: list(mean_auc([(m["scores"], m["failed"])])) for m in made},
+        "parts_probed": {} if together else {m["name"]: list(mean_auc([(m["scores_probed"], m["failed"])])) for m in made},
     }  # fmt: skip
+
+
+def _agreement(pairs: Sequence[tuple[NDArray, NDArray]]) -> float:
+    """Share of (failure, success) pairs that are ranked right, a tie counted as wrong; mean over the parts."""
+    return float(np.mean([(pair_wins(s, f) == 1).mean() for s, f in pairs if 0 < f.sum() < len(f)]))
+
+
+def _covered(made: Sequence[Mapping[str, Any]], name: str) -> float:
+    seen = [m for m in made if m["conditions"]]
+    weights = [m["conditions"] for m in seen]
+    return float(np.average([m[name] for m in seen], weights=weights)) if seen else float("nan")

@@ -49,7 +49,7 @@ RECIPES: Mapping[str, Recipe] = {
     "bc_rnn": Recipe("bc", 10, 1800, sequence=10),
     "bc_transformer": Recipe("bc", 16, 1800, frames=6),
     "bcq": Recipe("bcq", 64, 1400),
-    "hbc": Recipe("hbc", 64, 2400, sequence=5),
+    "hbc": Recipe("hbc", 16, 1800, sequence=5),
     "iql": Recipe("iql", 64, 1700),
 }
 
@@ -69,8 +69,8 @@ def configure(algo: str, recipe: Recipe, data: str, states: list[str], horizon: 
         planner = config.observation.planner if recipe.name == "hbc" else config.observation
         _observe(planner, states, [IMAGE])
         if recipe.name == "hbc":
-            # the planner sees; the actor only feels where the hand is and where it shall be
-            _observe(config.observation.actor, states, [])
+            # the actor sees, too: a planner of subgoals five steps ahead is not exact enough for a small cube
+            _observe(config.observation.actor, states, [IMAGE])
             planner.modalities.subgoal.low_dim = states
         _ALGORITHMS[algo](config.algo, recipe)
     for part in _optimisers(config.algo):
