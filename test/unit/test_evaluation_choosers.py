@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from robomd_ros.core.metrics import auc
+from robomd_ros.core.probes import DIM, ProbeTable
+from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.variations import Perturbation, load_catalogue
 from robomd_ros.evaluation import live_search
 from robomd_ros.evaluation.choosers import (
@@ -12,6 +15,7 @@ from robomd_ros.evaluation.choosers import (
     hypercube,
     latin_hypercube,
     lessons,
+    pool_of,
     searches,
 )
 from robomd_ros.evaluation.tables.choice import first_reached
@@ -34,8 +38,11 @@ def dark(perturbation: Perturbation) -> bool:
 def make_pool(n: int, seed: int = 0) -> Pool:
     rng = np.random.default_rng(seed)
     conditions = [LIFT.sample(rng) for _ in range(n)]
-    features = np.stack([np.concatenate(LIFT.vector(p)) for p in conditions]).astype(np.float32)
-    return Pool(SPACE.vectors(conditions), features, np.array([dark(p) for p in conditions]))
+    failed = np.array([dark(p) for p in conditions])
+    factors = np.stack([np.concatenate(LIFT.vector(p)) for p in conditions])
+    probes = rng.normal(np.where(failed, 0.0, -1.0)[:, None], 0.5, (n, DIM))
+    features = np.hstack([factors, probes]).astype(np.float32)
+    return Pool(SPACE.vectors(conditions), features, failed)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +92,30 @@ def test_the_risk_knows_no_outcome_but_those_it_is_given(pool: Pool) -> None:
 def test_a_risk_without_both_outcomes_is_the_rate(pool: Pool) -> None:
     done = np.flatnonzero(~pool.failed)[:9]
     assert TabularRisk(LIFT)(pool, done, np.arange(3)) == pytest.approx(0.05)
+
+
+def test_a_risk_sees_the_probe_where_it_is_wanted_and_only_there(pool: Pool) -> None:
+    """Outcomes by chance, so that nothing but the probe tells them."""
+    failed = np.random.default_rng(2).random(150) < 0.5
+    blind = Pool(pool.points, pool.features[:, :-DIM], failed)
+    probes = np.repeat(np.where(failed, 0.5, -1.5)[:, None], DIM, axis=1)
+    seeing = Pool(pool.points, np.hstack([blind.features, probes]).astype(np.float32), failed)
+    done, asked = np.arange(40), np.arange(40, 150)
+    with_probe = TabularRisk(LIFT, probe=True)(seeing, done, asked)
+    without = TabularRisk(LIFT)(seeing, done, asked)
+    assert auc(with_probe, failed[asked]) > 0.95
+    assert auc(without, failed[asked]) < 0.7
+    assert np.array_equal(without, TabularRisk(LIFT)(blind, done, asked))
+
+
+def test_a_pool_has_its_probes_behind_all_else() -> None:
+    conditions = [LIFT.perturbation(p) for p in ("cube_red", "light_intensity=0.5")]
+    records = [RolloutRecord(str(i), p, "lift", "Panda", "p") for i, p in enumerate(conditions)]
+    table = ProbeTable("p", {"cube_red": np.array([0.1, 0.2, 0.3], np.float32)})
+    made, plain = (pool_of(records, np.zeros(2, bool), LIFT, t) for t in (table, None))
+    assert np.array_equal(made.features[:, :-DIM], plain.features)
+    assert made.features[0, -DIM:] == pytest.approx([0.1, 0.2, 0.3])
+    assert np.isnan(made.features[1, -DIM:]).all()
 
 
 def test_a_hypercube_has_each_part_of_each_factor_once() -> None:

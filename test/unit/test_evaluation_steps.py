@@ -16,7 +16,7 @@ from robomd_ros.core.errors import (
 )
 from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.plan import Plan
-from robomd_ros.evaluation.steps import Result, Results, Step, datasets_of, run_steps
+from robomd_ros.evaluation.steps import Result, Results, Step, datasets_of, probed_of, run_steps
 from robomd_ros.evaluation.tables import NAMES, table
 
 HERE = "test_evaluation_steps"
@@ -94,6 +94,18 @@ def test_datasets_are_collected_once_and_as_large_as_the_largest(tmp_path: Path)
     assert datasets_of(steps) == [large]
 
 
+def test_the_policy_is_asked_under_the_conditions_of_the_named_roles_alone() -> None:
+    small, large = (Dataset("continuous", "p", conditions=n) for n in (20, 50))
+    ceiling = Dataset("ceiling", "p", conditions=5, repeats=4)
+    steps = [
+        Step("a", "x:y", {}, {"data": small, "repeated": ceiling}, probed=("data",)),
+        Step("b", "x:y", {}, {"data": large}, probed=("data",)),
+        Step("c", "x:y", {}, {"data": replace(large, conditions=90)}),
+    ]
+    assert probed_of(steps) == [large]
+    assert probed_of(steps[2:]) == []
+
+
 def test_all_tables_have_steps_of_their_own_and_plain_arguments(tmp_path: Path) -> None:
     for quick in (True, False):
         steps = [step for name in NAMES for step in table(name).steps(Plan(tmp_path, quick))]
@@ -101,6 +113,7 @@ def test_all_tables_have_steps_of_their_own_and_plain_arguments(tmp_path: Path) 
         for step in steps:
             assert step.name.split("/")[0] in NAMES
             assert json.loads(json.dumps(dict(step.arguments))) is not None
+            assert set(step.probed) <= set(step.datasets)
 
 
 def test_a_table_without_results_renders_and_an_unknown_one_is_refused(tmp_path: Path) -> None:

@@ -145,6 +145,15 @@ def test_saved_and_loaded_it_is_the_same(data, trained, tmp_path):
     ]
 
 
+def test_saved_and_loaded_its_risk_is_the_same(data, trained, tmp_path):
+    trained.save(tmp_path)
+    loaded = Embedding.load(tmp_path)
+    assert loaded.risk.layout.surfaces == trained.risk.layout.surfaces
+    seen = data.inputs.factors, data.inputs.factor_mask
+    before, after = (e.risk.given(*seen, data.failed).logits(*seen) for e in (trained, loaded))
+    assert np.array_equal(before, after)
+
+
 @pytest.mark.parametrize("damage", ["cut", "garbage", "schema", "config"])
 def test_a_damaged_file_is_named(trained, tmp_path, damage):
     trained.save(tmp_path)

@@ -16,7 +16,14 @@ from robomd_ros.core.variations import Perturbation
 from robomd_ros.evaluation import datasets
 from robomd_ros.evaluation.plan import Plan
 from robomd_ros.evaluation.report import results_page, revision
-from robomd_ros.evaluation.steps import Results, Step, datasets_of, probed_of, run_steps
+from robomd_ros.evaluation.steps import (
+    Results,
+    Step,
+    datasets_of,
+    probed_of,
+    rendered_of,
+    run_steps,
+)
 from robomd_ros.evaluation.tables import NAMES, table
 
 app = typer.Typer(add_completion=False)
@@ -82,6 +89,9 @@ def _show(todo: list[Step], plan: Plan) -> None:
     for dataset in probed_of(todo):
         left = len(datasets.unasked(dataset, plan.studies))
         console.print(f"probes    {dataset.name}: {left} to ask", highlight=False)
+    for dataset, count in rendered_of(todo):
+        if not datasets.renders_file(dataset, plan.studies, count).is_file():
+            console.print(f"renders   {dataset.name}: {count} to draw", highlight=False)
     for step in todo:
         console.print(f"step      {step.name}", highlight=False)
 
@@ -105,6 +115,11 @@ def _run(todo: list[Step], plan: Plan, results: Results, workers: int) -> int:
             if left := len(datasets.unasked(dataset, plan.studies)):
                 asked = datasets.ask_policy(dataset, plan.studies, workers)
                 tell(f"probes {dataset.name}", left, asked)
+        for dataset, count in rendered_of(todo):
+            if not datasets.renders_file(dataset, plan.studies, count).is_file():
+                tell(
+                    f"renders {dataset.name}", count, datasets.render(dataset, plan.studies, count)
+                )
         bar = progress.add_task("steps", total=len(todo), done="", what="")
         for n, (step, result) in enumerate(run_steps(todo, plan.studies, workers, revision()), 1):
             if isinstance(result, Exception):

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robomd_ros.core.errors import InvalidArgumentError
+from robomd_ros.core.files import atomic_file
 from robomd_ros.core.probes import ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.core.variations import Catalogue, Perturbation, load_catalogue
+from robomd_ros.learning.inputs import Renders
 from robomd_ros.recording.collection import run_jobs, simulator
 from robomd_ros.recording.probing import known_probes, missing_probes, run_probes
 
@@ -146,6 +148,37 @@ def probes(studies: Path, *datasets: Dataset) -> ProbeTable:
     for other in others:
         first = first.with_rows(other.numbers)
     return first
+
+
+def renders_file(dataset: Dataset, studies: Path, count: int) -> Path:
+    """Where its outcome-free renders lie."""
+    return studies / dataset.name / f"renders_{count}.npz"
+
+
+def render(dataset: Dataset, studies: Path, count: int) -> Iterator[Perturbation]:
+    """Draw random scenes in which no policy runs, and keep them when all are drawn."""
+    open_dataset(dataset, studies)
+    sim, catalogue = simulator(), load_catalogue(dataset.task)
+    cell = sim.collect.build_cell(sim.collect.CellSpec("", dataset.task, dataset.robot))
+    rng, drawn, images = np.random.default_rng(count), [], []
+    try:
+        for _ in range(count):
+            drawn.append(catalogue.sample(rng))
+            images.append(cell.render_perturbation(drawn[-1], int(rng.integers(2**31))))
+            yield drawn[-1]
+    finally:
+        cell.close()
+    with atomic_file(renders_file(dataset, studies, count)) as path, path.open("wb") as file:
+        np.savez(file, ids=np.array([p.id for p in drawn]), images=np.stack(images))
+
+
+def renders(dataset: Dataset, studies: Path, count: int) -> Renders | None:
+    """What `render` kept; None where none are wanted."""
+    if not count:
+        return None
+    catalogue = load_catalogue(dataset.task)
+    with np.load(renders_file(dataset, studies, count), allow_pickle=False) as kept:
+        return Renders(tuple(map(catalogue.perturbation, kept["ids"].tolist())), kept["images"])
 
 
 @lru_cache(maxsize=8)

@@ -22,6 +22,7 @@ class Sizes:
         heldout: the last ones of them, that no model of a learning curve sees.
         ceiling: conditions, and scenes of each, that say how much of an outcome is chance.
         pair_repeats: scenes of each pair of named variations.
+        renders: pictures of random scenes in which no policy ran, that the models of a learning curve see besides.
         curve: numbers of training rollouts of a learning curve.
         seeds: of whatever is repeated.
         folds: of a cross-validation.
@@ -33,11 +34,12 @@ class Sizes:
     tasks: tuple[str, ...] = ("lift", "stack", "can", "square")
     repeats: int = 24
     task_repeats: int = 12
-    policy_repeats: int = 12
+    policy_repeats: int = 4
     continuous: int = 1250
     heldout: int = 450
     ceiling: tuple[int, int] = (60, 6)
     pair_repeats: int = 4
+    renders: int = 2000
     curve: tuple[int, ...] = (50, 100, 200, 400, 800)
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     folds: int = 4
@@ -47,7 +49,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    tasks=("lift",), repeats=3, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, curve=(50,), seeds=(0,), folds=2,
+    tasks=("lift",), repeats=3, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, renders=50, curve=(50,), seeds=(0,), folds=2,
     image_epochs=2, search_steps=2_048, budget=20,
 )  # fmt: skip
 

@@ -188,6 +188,16 @@ def probed_of(steps: Iterable[Step]) -> list[Dataset]:
     return _largest(step.datasets[role] for step in steps for role in step.probed)
 
 
+def rendered_of(steps: Iterable[Step]) -> list[tuple[Dataset, int]]:
+    """Each dataset and number of outcome-free renders of its scene that they learn from, once."""
+    wanted = {}
+    for step in steps:
+        if count := int(step.arguments.get("renders", 0)):
+            dataset = step.datasets["data"]
+            wanted[dataset.name, count] = dataset
+    return [(dataset, count) for (_, count), dataset in wanted.items()]
+
+
 def _largest(datasets: Iterable[Dataset]) -> list[Dataset]:
     found: dict[str, Dataset] = {}
     for dataset in datasets:

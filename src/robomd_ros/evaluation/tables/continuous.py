@@ -63,7 +63,7 @@ def steps(plan: Plan) -> list[Step]:
         ceiling = Dataset("ceiling", *about, conditions=conditions, repeats=scenes)
         for seed in sizes.seeds:
             for rollouts in sizes.curve:
-                arguments = {"rollouts": rollouts, "heldout": sizes.heldout, "seed": seed}
+                arguments = {"rollouts": rollouts, "heldout": sizes.heldout, "seed": seed, "renders": sizes.renders}  # fmt: skip
                 made.append(
                     Step(f"continuous/{task}/{rollouts}/{seed}", f"{__name__}:fitted", arguments, data | {"repeated": ceiling}, VERSION, ("data", "repeated"))
                 )  # fmt: skip
@@ -87,7 +87,8 @@ def render(results: Results, plan: Plan) -> str:
         table(["AUC", *map(str, sizes.curve)], rows),
         f"Mean over {len(sizes.seeds)} seeds; each draws as many rollouts to learn from as the column says, a fifth of which calibrates, and is "
         f"asked about the same {sizes.heldout} others. In brackets the mean of the seeds' 95 % bootstrap intervals over these. "
-        "The sentence is the automatic one, read back exactly; without its numbers the embedding reads it.",
+        f"The sentence is the automatic one, read back exactly; without its numbers the embedding reads it. The embedding saw {sizes.renders} pictures of other "
+        "random scenes besides, in which no policy ran (`robomd train embedding --renders`): they have no outcome, the process on the factor values labels them.",
         _ceiling_line(results.value(f"continuous/{task}/ceiling")),
         "P(failure) from parameters minus the best of the plain predictors (chosen here, in its favour), paired:",
         table(["", *map(str, sizes.curve)], [["difference of AUC", *map(_best_other, by_size.values())]]),
@@ -146,9 +147,9 @@ def _ceiling_line(found: Mapping[str, Any] | None) -> str:
 
 
 def fitted(
-    studies: Path, data: Dataset, repeated: Dataset, rollouts: int, heldout: int, seed: int
-) -> dict[str, Any]:
-    """Everything learnt from some rollouts, asked about others."""
+    studies: Path, data: Dataset, repeated: Dataset, rollouts: int, heldout: int, seed: int, renders: int
+) -> dict[str, Any]:  # fmt: skip
+    """Everything learnt from some rollouts (and renders), asked about others."""
     from robomd_ros.evaluation.fitting import fit_without
     from robomd_ros.search.fit import heldout_ids
 
@@ -157,7 +158,9 @@ def fitted(
     order = np.random.default_rng(seed).permutation(len(pool))
     learnt = [pool[i] for i in order[:rollouts]]
     kept = heldout_ids(learnt)
-    fit = fit_without(learnt, catalogue, np.array([r.id in kept for r in learnt]), seed)
+    held = np.array([r.id in kept for r in learnt])
+    drawn = datasets.renders(data, studies, renders)
+    fit = fit_without(learnt, catalogue, held, seed, renders=drawn)
     failed = failures(asked)
     table_ = datasets.probes(studies, data, repeated)
     probed = Asker(fit.embedding, fit.records, catalogue, known=fit.known, probes=table_)

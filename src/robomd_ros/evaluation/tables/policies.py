@@ -88,7 +88,15 @@ def ranking(studies: Path, data: Dataset, fold: int, folds: int) -> dict[str, An
 def render(results: Results, plan: Plan) -> str:
     """A row a policy."""
     head = ["policy", "nominal failures", "failures, all variations", "entropy", "NFM", "FSI", "AUC P(failure)", "AUC PPO", "AUC untrained", "AUC success table"]  # fmt: skip
-    rows = [row for title in plan.policies if (row := _row(results, title))]
+    kept = [
+        name.removesuffix("/rates")
+        for name in results.under("policies/")
+        if name.endswith("/rates")
+    ]
+    titles = dict.fromkeys(
+        [*plan.policies, *kept]
+    )  # a checkpoint that lies elsewhere by now keeps its row
+    rows = [row for title in titles if (row := _row(results, title))]
     task = plan.tasks[0]
     return (
         table(head, rows)
