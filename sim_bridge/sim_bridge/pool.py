@@ -24,7 +24,7 @@ class CellPool:
         self.workers = workers
         self._spec = spec
         self._executor = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c_to_the_parent
+            workers, multiprocessing.get_context("spawn"), initializer=leave_ctrl_c_to_the_parent
         )
 
     def submit(self, job: Job) -> Future[RolloutRecord]:
@@ -32,7 +32,7 @@ class CellPool:
         try:
             return self._executor.submit(_run, self._spec, job)
         except BrokenProcessPool as error:
-            raise _broken(self._spec) from error
+            raise broken(self._spec) from error
 
     def result(self, future: Future[RolloutRecord]) -> RolloutRecord:
         """Wait for a record.
@@ -44,20 +44,22 @@ class CellPool:
         try:
             return future.result()
         except BrokenProcessPool as error:
-            raise _broken(self._spec) from error
+            raise broken(self._spec) from error
 
     def close(self) -> None:
         """End the processes when the rollouts that run are done; those that wait are dropped."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _broken(spec: CellSpec) -> UnavailableError:
+def broken(spec: CellSpec) -> UnavailableError:
+    """The error for a worker process that died."""
     return UnavailableError(
         f"a process that ran policy {spec.policy} in {spec.task} died: out of memory, or a crash in the policy or in GL."
     )
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
+def leave_ctrl_c_to_the_parent() -> None:
+    """For a worker process: the parent answers Ctrl-C, and ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

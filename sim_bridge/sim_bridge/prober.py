@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from robomd_ros.core.probes import MOMENTS, probe_numbers
 from robomd_ros.core.variations import Perturbation
 from sim_bridge.cell import SimCell
 from sim_bridge.collect import CellSpec, build_cell
+from sim_bridge.pool import broken, leave_ctrl_c_to_the_parent
 
 SCENES = 4
 FIRST_SCENE = 700_000
@@ -38,7 +41,11 @@ class _Scene:
 
 
 class Prober:
-    """Holds a policy's answers against those to the unchanged scene. Uses the cell's thread."""
+    """Holds a policy's answers against those to the unchanged scene. Uses the cell's thread.
+
+    Attributes:
+        policy_id: who is asked.
+    """
 
     def __init__(self, cell: SimCell, scenes: int = SCENES) -> None:
         """Run nominal rollouts to get the moments; takes seconds.
@@ -53,6 +60,7 @@ class Prober:
         if cell.policy is None:
             raise NotReadyError("no policy is loaded: nobody answers.")
         self._cell = cell
+        self.policy_id = cell.policy.info.id
         cell.apply(Perturbation())
         self._scenes = [
             _Scene(seed, poses, self._answers(seed, poses)) for seed, poses in _run(cell, scenes)
@@ -92,32 +100,35 @@ def _run(cell: SimCell, scenes: int) -> list[tuple[int, tuple[NDArray[np.float64
 
 def probe(
     perturbations: Sequence[Perturbation], spec: CellSpec, workers: int = 1
-) -> Iterator[tuple[Perturbation, NDArray[np.float32]]]:
-    """Ask about perturbations in worker processes, and yield each as its numbers come, in their order.
+) -> Iterator[tuple[Perturbation, str, NDArray[np.float32]]]:
+    """Ask about perturbations in worker processes; yield each with the policy's id and its numbers, in their order.
 
     Raises:
         RobomdError: a cell cannot be built, or the policy raises.
+        UnavailableError: a process died.
     """
     if not perturbations:
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(perturbations)), _open, (spec,)) as pool:
-        yield from zip(perturbations, pool.imap(_ask, perturbations), strict=True)
+    pool = ProcessPoolExecutor(
+        min(workers, len(perturbations)), context, initializer=leave_ctrl_c_to_the_parent
+    )
+    try:
+        answers = pool.map(_ask, repeat(spec), perturbations)
+        for perturbation, (policy_id, numbers) in zip(perturbations, answers, strict=True):
+            yield perturbation, policy_id, numbers
+    except BrokenProcessPool as error:
+        raise broken(spec) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-_spec: CellSpec
 _prober: Prober | None = None
 """Of a worker process; built with its first question, so that what goes wrong is that question's error."""
 
 
-def _open(spec: CellSpec) -> None:
-    global _spec
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    _spec = spec
-
-
-def _ask(perturbation: Perturbation) -> NDArray[np.float32]:
+def _ask(spec: CellSpec, perturbation: Perturbation) -> tuple[str, NDArray[np.float32]]:
     global _prober
     if _prober is None:
-        _prober = Prober(build_cell(_spec))
-    return _prober.ask(perturbation)
+        _prober = Prober(build_cell(spec))
+    return _prober.policy_id, _prober.ask(perturbation)

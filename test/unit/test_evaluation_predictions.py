@@ -63,8 +63,10 @@ def test_a_summary_counts_a_tie_as_wrong():
     part = {
         "name": "a", "scores": np.array([0.2, 0.2, 0.9]), "table": np.full(3, 0.5), "failed": np.array([False, True, True]),
         "width": np.full(3, 0.1), "coverage": float("nan"), "conditions": 0,
+        "scores_probed": np.array([0.5, 0.6, 0.9]), "width_probed": np.full(3, 0.2), "coverage_probed": float("nan"),
     }  # fmt: skip
     found = unseen._summary([part], together=True)
-    assert found["auc"][0] == 0.75
+    assert (found["auc"][0], found["probed"][0], found["probed_minus_auc"][0]) == (0.75, 1.0, 0.25)
+    assert (found["width"], found["width_probed"]) == pytest.approx((0.1, 0.2))
     assert (found["agreement"], found["table_agreement"]) == (0.5, 0.0)
     assert np.isnan(found["coverage"])

@@ -13,6 +13,7 @@ from synthetic_rollouts import rollouts as synthetic
 
 from robomd_ros.core.answers import Question
 from robomd_ros.core.errors import CancelledByUserError, NotReadyError, StorageError, UnknownIdError
+from robomd_ros.core.probes import DIM, ProbeTable
 from robomd_ros.core.study import Study, StudyMeta
 from robomd_ros.learning.config import EmbeddingConfig
 from robomd_ros.search.asking import Asker
@@ -78,6 +79,15 @@ def test_a_search_of_another_embedding_is_not_used(trained, tmp_path):
     fit_embedding(copy.folder, BRIEF, seed=7)
     asker.search.save(copy.models)
     assert Asker.from_study(copy).search is None
+
+
+def test_a_fitted_study_uses_what_the_policy_was_asked(trained, tmp_path):
+    study, asker, _ = trained
+    copy = Study.copy_from(study.folder, tmp_path / "copy")
+    asker.embedding.save(copy.models)
+    said = {r.perturbation.id: np.zeros(DIM, np.float32) for r in RECORDS}
+    ProbeTable(RECORDS[0].policy_id, said).save(copy.probes)
+    assert {p.id for p in fit_search(copy.folder, QUICK).probed} == set(said)
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path):

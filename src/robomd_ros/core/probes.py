@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,8 @@ MOMENTS = (0.0, 0.2, 0.4)
 DIM = len(MOMENTS)
 _FLOOR, _MIDDLE = 0.05, 0.25
 _MAX_BYTES = 64_000_000
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile, NotImplementedError, RuntimeError)  # fmt: skip
+"""What numpy and zipfile raise at a damaged file."""
 
 
 def probe_numbers(asked: ArrayLike, nominal: ArrayLike) -> NDArray[np.float32]:
@@ -88,7 +91,7 @@ class ProbeTable:
         data = io.BytesIO()
         ids = np.array(list(self.numbers), np.str_)
         rows = np.stack(list(self.numbers.values())) if len(self) else np.zeros((0, DIM))
-        np.savez(data, policy_id=np.array(self.policy_id), ids=ids, numbers=rows.astype(np.float32))
+        np.savez_compressed(data, policy_id=np.array(self.policy_id), ids=ids, numbers=rows.astype(np.float32))
         write_atomic(path, data.getvalue())
 
     @classmethod
@@ -102,7 +105,7 @@ class ProbeTable:
             with np.load(path, allow_pickle=False) as data:
                 ids, rows = data["ids"].tolist(), np.asarray(data["numbers"], np.float32)
                 return cls(str(data["policy_id"]), dict(zip(ids, rows, strict=True)))
-        except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+        except _DAMAGE as error:
             raise StorageError(
                 f"{path} is no file of probes: {error}; remove it, `robomd probe` makes it again."
             ) from error

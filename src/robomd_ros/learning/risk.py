@@ -44,7 +44,7 @@ _PRIOR: Mapping[str, tuple[float, float]] = {
 }
 """Mean and standard deviation of the normal prior of each hyperparameter; `nominal` is a value, `floor` and `room` are logits of
 a share, the others logarithms."""
-_PROBED: Mapping[str, tuple[float, float]] = {**_PRIOR, "height": (0.0, 1.0)}
+_PROBED: Mapping[str, tuple[float, float]] = {**_PRIOR, "height": (-0.5, 0.5)}
 """The same where a probe explains most: less is left for the factor values."""
 _KNEE = 8.0
 """How sharply a camera's brightest value ends what it can tell apart."""

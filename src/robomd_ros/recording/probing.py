@@ -45,21 +45,17 @@ def run_probes(
         InvalidArgumentError: the study is about another policy.
         UnavailableError: there is no simulator here.
     """
-    from robomd_ros.policies.loader import load_policy
-
     spec = simulator().collect.CellSpec(policy, study.meta.task, study.meta.robot)
-    asked = load_policy(policy)
-    asked_id = asked.info.id
-    asked.close()
-    if asked_id != study.meta.policy_id:
-        raise InvalidArgumentError(
-            f"{study.folder} is about policy {study.meta.policy_id}, not {asked_id}: its answers would say nothing."
-        )
+    left, wanted = missing_probes(study, perturbations), study.meta.policy_id
     table, unsaved = known_probes(study), {}
     try:
-        for perturbation, numbers in import_module("sim_bridge.prober").probe(
-            missing_probes(study, perturbations), spec, workers
+        for perturbation, asked, numbers in import_module("sim_bridge.prober").probe(
+            left, spec, workers
         ):
+            if asked != wanted:
+                raise InvalidArgumentError(
+                    f"{study.folder} is about policy {wanted}, not {asked}: its answers would say nothing."
+                )
             unsaved[perturbation.id] = numbers
             if len(unsaved) == SAVE_EVERY:
                 table, unsaved = table.with_rows(unsaved), {}

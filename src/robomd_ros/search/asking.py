@@ -129,7 +129,7 @@ class Asker:
         """The same models and calibration with other evidence; only new rollouts are embedded."""
         return Asker(
             self.embedding, records, self.catalogue, self.search,
-            known=self.known, calibrations=self.calibrations, probes=self._probed,
+            known=self.known, calibrations=self.calibrations, probes=self._probed or self._table,
         )  # fmt: skip
 
     @property
@@ -224,17 +224,20 @@ class Asker:
     ) -> None:
         """Learn what probes say, from what is not held out; every rollout that has one is evidence."""
         self._probed = probes if isinstance(probes, ProbedPrior) else None
-        if isinstance(probes, ProbeTable) and probes.policy_id == self.policy_id:
+        self._table = probes if isinstance(probes, ProbeTable) else None
+        if self._table is not None and self._table.policy_id == self.policy_id:
             trained = [p for p, out in zip(self._perturbations, held, strict=True) if not out]
             self._probed = ProbedPrior.learn(
-                probes, self.catalogue, trained, self.known.failed[~held]
+                self._table, self.catalogue, trained, self.known.failed[~held]
             )
-        if self._probed is not None:
-            self._probed_rows = np.flatnonzero(self._probed.knows(self._perturbations))
-            self._probed_risk = self._probed.given(
-                [self._perturbations[i] for i in self._probed_rows],
-                self.known.failed[self._probed_rows],
-            )
+        if self._probed is None:
+            return
+        self._probed_rows = np.flatnonzero(self._probed.knows(self._perturbations))
+        if not len(self._probed_rows):
+            self._probed = None
+            return
+        known = [self._perturbations[i] for i in self._probed_rows]
+        self._probed_risk = self._probed.given(known, self.known.failed[self._probed_rows])
 
     def _calibrate(self, kept: Sequence[RolloutRecord], held: NDArray[np.bool_]) -> Calibrations:
         inputs = Inputs.from_records(kept, self.catalogue)
@@ -312,11 +315,15 @@ class Asker:
         self, questions: Sequence[Question], same: NDArray[np.bool_]
     ) -> NDArray[np.float64] | None:
         """What factor values say of each question; of one without them nobody reads it."""
-        if self._risk is None:
+        asked, rows = (
+            [q.perturbation or Perturbation() for q in questions],
+            self._answered(questions),
+        )
+        if self._risk is None and not rows:
             return None
-        asked = [q.perturbation or Perturbation() for q in questions]
-        found = np.stack(self._risk.latent(*self._vectors(asked), without=same))
-        rows = self._answered(questions)
+        found = np.zeros((2, len(asked)))  # of one that neither knows nobody reads it
+        if self._risk is not None:
+            found = np.stack(self._risk.latent(*self._vectors(asked), without=same))
         if rows and self._probed is not None:
             probed = self._probed.vectors([asked[i] for i in rows])
             others = same[rows][:, self._probed_rows]
@@ -349,7 +356,8 @@ class Asker:
         for mode in set(modes):
             rows = np.array([m == mode for m in modes])
             calibration: Calibration = self.calibrations.of(mode)
-            part = near[rows] if mode.factors else replace(near[rows], latent=None)
+            seen = mode.probed or (mode.factors and self._risk is not None)
+            part = near[rows] if seen else replace(near[rows], latent=None)
             posterior = calibration.posterior(part)
             out[:, rows] = posterior.alpha, posterior.beta, posterior.effective
         return Posterior(*out)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robomd_ros.core.probes import ProbeTable
 from robomd_ros.core.records import RolloutRecord
 from robomd_ros.core.study import Study
 from robomd_ros.learning.config import EmbeddingConfig
@@ -106,7 +107,8 @@ def fit_search(
     told("save", 0.0, math.nan)
     search.save(study.models)
     told("calibrate", 0.0, math.nan)
-    return Asker(embedding, records, catalogue, search, known=known)
+    probes = ProbeTable.load(study.probes)
+    return Asker(embedding, records, catalogue, search, known=known, probes=probes)
 
 
 def heldout_ids(records: Sequence[RolloutRecord], share: float = HELDOUT_SHARE) -> set[str]:

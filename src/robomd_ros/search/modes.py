@@ -110,11 +110,14 @@ def fit_modes(
     rows = np.flatnonzero(held), np.flatnonzero(~held)
     of_held, of_trained = ([perturbations[i] for i in part] for part in rows)
     best = FULL
-    by_mode |= {mode: starts[mode._replace(probed=False)] for mode in PROBED}
+    for mode in PROBED:
+        plain = starts[mode._replace(probed=False)]
+        start = Calibration.default(plain.distance_limit, trained.failed, factors=True)
+        by_mode[mode] = replace(start, base=plain.base)
     if probed is not None and probed.knows(of_held).any():
         some, latent = _probed_latent(probed, of_held, of_trained, trained.failed, nears[FULL].same)
         for mode in PROBED:
-            starts[mode] = starts[mode._replace(probed=False)]
+            starts[mode] = by_mode[mode]
             near = nears[mode._replace(probed=False)][some]
             nears[mode] = replace(near, latent=latent)
             by_mode[mode] = fit_calibration(

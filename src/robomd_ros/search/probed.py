@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robomd_ros.core.errors import InvalidArgumentError, UnknownIdError
 from robomd_ros.core.probes import DIM, ProbeTable
 from robomd_ros.core.variations import Catalogue, Perturbation
 from robomd_ros.learning.risk import FactorRisk, Layout, RiskPrior
@@ -48,8 +50,12 @@ class ProbedPrior:
 
     @property
     def perturbations(self) -> list[Perturbation]:
-        """All that have a probe."""
-        return [self.catalogue.perturbation(name) for name in self.table.numbers]
+        """All that have a probe; what the catalogue no longer has is left out."""
+        found = []
+        for name in self.table.numbers:
+            with suppress(UnknownIdError, InvalidArgumentError):
+                found.append(self.catalogue.perturbation(name))
+        return found
 
     def knows(self, perturbations: Sequence[Perturbation]) -> NDArray[np.bool_]:
         """(N,) which have a probe."""
