@@ -16,7 +16,15 @@ from robomd_ros.core.errors import (
 )
 from robomd_ros.evaluation.datasets import Dataset
 from robomd_ros.evaluation.plan import Plan
-from robomd_ros.evaluation.steps import Result, Results, Step, datasets_of, probed_of, run_steps
+from robomd_ros.evaluation.steps import (
+    Result,
+    Results,
+    Step,
+    datasets_of,
+    probed_of,
+    rendered_of,
+    run_steps,
+)
 from robomd_ros.evaluation.tables import NAMES, table
 
 HERE = "test_evaluation_steps"
@@ -104,6 +112,24 @@ def test_the_policy_is_asked_under_the_conditions_of_the_named_roles_alone() -> 
     ]
     assert probed_of(steps) == [large]
     assert probed_of(steps[2:]) == []
+
+
+def test_renders_are_drawn_once_for_all_steps_that_learn_from_as_many() -> None:
+    data = {"data": Dataset("continuous", "p", conditions=20)}
+    steps = [Step(f"a/{n}", "x:y", {"renders": n}, data) for n in (0, 50, 50, 70)]
+    assert rendered_of(steps) == [(data["data"], 50), (data["data"], 70)]
+
+
+def test_a_policy_whose_checkpoint_is_elsewhere_by_now_keeps_its_row(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results.json")
+    value = {
+        "counts": {"nominal": [0, 2], "cube_red": [1, 2]},
+        "entropy": 0.0,
+        "nfm": 0,
+        "fsi": 0.5,
+    }
+    results.add(Step("policies/gone/rates", "x:y"), Result("key", value, 1.0))
+    assert "| gone | 0/2" in table("policies").render(results, Plan(tmp_path, True))
 
 
 def test_all_tables_have_steps_of_their_own_and_plain_arguments(tmp_path: Path) -> None:

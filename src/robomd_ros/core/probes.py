@@ -91,7 +91,9 @@ class ProbeTable:
         data = io.BytesIO()
         ids = np.array(list(self.numbers), np.str_)
         rows = np.stack(list(self.numbers.values())) if len(self) else np.zeros((0, DIM))
-        np.savez_compressed(data, policy_id=np.array(self.policy_id), ids=ids, numbers=rows.astype(np.float32))
+        np.savez_compressed(
+            data, policy_id=np.array(self.policy_id), ids=ids, numbers=rows.astype(np.float32)
+        )
         write_atomic(path, data.getvalue())
 
     @classmethod
