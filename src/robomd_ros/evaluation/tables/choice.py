@@ -94,7 +94,7 @@ def render(results: Results, plan: Plan) -> str:
     return (
         f"{len(replays)} replays, each with {plan.sizes.heldout} other held-out rollouts and a pool of the rest; AUC: mean ± standard error; the same model "
         "(mean logit of a forest and a Gaussian process on the factor values) is trained on whatever was chosen. All begin with the same random "
-        "rollouts; 5 are chosen at a time. With the probe the model sees, too, what the policy answers under each condition ([probe.md](probe.md)). Last column: where the mean curve first reaches random's last point, with the 95 % bootstrap over "
+        "rollouts; 5 are chosen at a time. With the probe the model sees, too, what the policy answers under each condition ([probe.md](probe.md)). Last column: where the mean curve first reaches the last point of random choice with the same model, with the 95 % bootstrap over "
         "replays; > = not within the budget.\n\n" + table(head, rows)
     )
 
@@ -106,7 +106,8 @@ def _at(replays: Sequence[Mapping[str, Any]], way: str, mark: int) -> str:
 
 def _reached(replays: Sequence[Mapping[str, Any]], way: str) -> str:
     marks = replays[0]["marks"]
-    ours, random = (np.array([r["auc"][w] for r in replays]) for w in (way, "random"))
+    chance = "random_probe" if way.endswith("_probe") else "random"
+    ours, random = (np.array([r["auc"][w] for r in replays]) for w in (way, chance))
     draws = np.random.default_rng(0).integers(len(replays), size=(2000, len(replays)))
     found = [first_reached(marks, ours[d].mean(0), float(random[d, -1].mean())) for d in draws]
     low, high = np.quantile(found, (0.025, 0.975), method="nearest")
