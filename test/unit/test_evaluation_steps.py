@@ -120,6 +120,16 @@ def test_renders_are_drawn_once_for_all_steps_that_learn_from_as_many() -> None:
     assert rendered_of(steps) == [(data["data"], 50), (data["data"], 70)]
 
 
+def test_what_a_step_gave_in_an_older_version_is_not_shown(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results.json")
+    old, kept = Step("a/old", "x:y"), Step("a/kept", "x:y")
+    for step in (old, kept, Step("a/elsewhere", "x:y")):
+        results.add(step, Result(step.key, {"n": 1}, 1.0))
+    current = results.current([replace(old, version=2), kept])
+    assert set(current.under("a/")) == {"kept", "elsewhere"}
+    assert set(results.under("a/")) == {"old", "kept", "elsewhere"}
+
+
 def test_a_policy_whose_checkpoint_is_elsewhere_by_now_keeps_its_row(tmp_path: Path) -> None:
     results = Results(tmp_path / "results.json")
     value = {

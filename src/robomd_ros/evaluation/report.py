@@ -60,6 +60,7 @@ def results_page(results: Results, plan: Plan, names: Sequence[str], command: st
 def _section(results: Results, plan: Plan, name: str) -> str:
     shown = table(name)
     wanted = shown.steps(plan)
+    results = results.current(wanted)
     ran = sum(step in results for step in wanted)
     text = shown.render(results, plan) if ran else "Not run yet."
     notes = [f"{ran} of {len(wanted)} steps have run."] if ran < len(wanted) else []

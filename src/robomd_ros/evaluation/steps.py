@@ -92,6 +92,13 @@ class Results:
         kept = self._kept.get(step.name)
         return kept is not None and kept.key == step.key and not kept.reason
 
+    def current(self, steps: Iterable[Step]) -> Results:
+        """Without what these steps gave when they were others: an older version, other arguments."""
+        keys = {step.name: step.key for step in steps}
+        found = Results(Path())
+        found._kept = {n: r for n, r in self._kept.items() if keys.get(n, r.key) == r.key}
+        return found
+
     def value(self, name: str) -> Mapping[str, Any] | None:
         """What a step gave; None = it has not been run, or could not be."""
         kept = self._kept.get(name)
