@@ -133,7 +133,9 @@ DAMAGES = {
     "garbage": lambda whole: b"garbage" * 50,
     "cut": lambda whole: whole[: len(whole) // 2],
     "without its last byte": lambda whole: whole[:-1],
-    "a letter": lambda whole: whole.replace(b"b\0\0\0c", b"d\0\0\0c", 1),  # of the policy id
+    "one byte": lambda whole: (
+        whole[:100] + bytes([whole[100] ^ 0xFF]) + whole[101:]
+    ),  # of the policy id
     "objects": lambda whole: packed(ids=np.array(["a", None]), numbers=np.zeros((2, DIM))),
     "no ids": lambda whole: packed(numbers=np.zeros((1, DIM))),
     "too few rows": lambda whole: packed(ids=np.array(["a", "b"]), numbers=np.zeros((1, DIM))),

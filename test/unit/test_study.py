@@ -312,7 +312,7 @@ def test_a_study_on_a_folder_that_is_a_file_is_a_sentence(tmp_path):
 def test_the_shipped_studies_are_whole(tmp_path):
     for name, folder in shipped_studies().items():
         assert {p.name for p in folder.iterdir()} <= {
-            "study.json", "rollouts.sqlite", "recordings", "README.md",
+            "study.json", "rollouts.sqlite", "recordings", "README.md", "probes.npz",
         }  # fmt: skip
         copy = Study.copy_from(name, tmp_path / name)
         assert copy.check(repair=False, deep=True) == []
