@@ -49,8 +49,8 @@ class Sizes:
 
 
 QUICK = Sizes(
-    tasks=("lift",), repeats=3, policy_repeats=2, continuous=90, heldout=40, ceiling=(6, 3), pair_repeats=1, renders=50, curve=(50,), seeds=(0,), folds=2,
-    image_epochs=2, search_steps=2_048, budget=20,
+    tasks=("lift",), repeats=3, policy_repeats=2, continuous=80, heldout=30, ceiling=(6, 3), pair_repeats=1, renders=30, curve=(50,), seeds=(0,), folds=2,
+    image_epochs=2, search_steps=2_048, budget=15,
 )  # fmt: skip
 
 
