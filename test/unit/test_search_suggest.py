@@ -35,9 +35,10 @@ def rng(seed=0):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("trained", [True, False])
-def test_each_strategy_gives_as_many_different_ones_as_asked(asker, strategy, trained):
-    found = suggest(asker if trained else None, LIFT, [], strategy, 12, rng())
-    assert len({s.perturbation.id for s in found}) == 12
+@pytest.mark.parametrize("count", [1, 12])
+def test_each_strategy_gives_as_many_different_ones_as_asked(asker, strategy, trained, count):
+    found = suggest(asker if trained else None, LIFT, [], strategy, count, rng())
+    assert len({s.perturbation.id for s in found}) == count
     assert all(s.reason.endswith(".") for s in found)
     assert all(math.isnan(s.p_failure) != trained for s in found)
     for s in found:

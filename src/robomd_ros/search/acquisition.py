@@ -78,9 +78,11 @@ def radius_of(points: Points, rng: np.random.Generator) -> float:
     """The radius within which half of random conditions have one of 25 others: a scale that no outcome decides.
 
     Args:
-        points: (N, D) random conditions, N >= 2.
+        points: (N, D) random conditions; one alone has no scale: 1.
         rng: of the 25.
     """
+    if len(points) < 2:
+        return 1.0
     order = rng.permutation(len(points))
     some = min(_REACHED_BY, max(1, len(points) // 2))
     _, nearest = NearestIndex(points[order[:some]]).nearest(points[order[some:]])
