@@ -247,3 +247,10 @@ def test_a_search_finds_what_only_the_probe_tells(asked, unasked):
         return np.mean(risk_of([s.perturbation for s in found]))
 
     assert truth(asked) > truth(unasked) + 0.2
+
+
+def test_chance_does_not_draw_again_what_was_tried_because_the_policy_was_asked_about_it(asked):
+    tried = [p for p in asked.tried if "=" in p.id]
+    assert {p.id for p in tried} & {p.id for p in asked.probed}
+    found = suggest(asked, LIFT, tried, "random", 64, np.random.default_rng(0))
+    assert not {s.perturbation.id for s in found} & {p.id for p in tried}

@@ -78,7 +78,8 @@ def suggest(
         "random": _random,
         "space_filling": _space_filling,
     }[strategy]
-    probed = asker.probed if asker is not None else ()
+    known = {p.id for p in tried}
+    probed = [p for p in asker.probed if p.id not in known] if asker is not None else []
     pool = candidates(catalogue, rng, 2 * count, by_hand, probed)
     space = PerturbationSpace(catalogue)
     if asker is None and strategy in ("search", "learn"):

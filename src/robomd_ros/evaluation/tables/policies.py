@@ -93,9 +93,8 @@ def render(results: Results, plan: Plan) -> str:
         for name in results.under("policies/")
         if name.endswith("/rates")
     ]
-    titles = dict.fromkeys(
-        [*plan.policies, *kept]
-    )  # a checkpoint that lies elsewhere by now keeps its row
+    # A checkpoint that lies elsewhere by now keeps its row.
+    titles = dict.fromkeys([*plan.policies, *kept])
     rows = [row for title in titles if (row := _row(results, title))]
     task = plan.tasks[0]
     return (
